@@ -1,0 +1,132 @@
+"""Storage: a store is any fsspec URL (local folder, s3://...). Writes are atomic.
+
+Locally a file is written aside, flushed to disk and renamed; on object stores one PUT is atomic
+in itself. A crash therefore leaves either the old object or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote, unquote
+
+import fsspec
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+T = TypeVar("T")
+
+#: Zstandard level 1: within a few percent of level 3's size at twice its speed on text columns.
+PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
+
+
+def quote_name(name: str) -> str:
+    """A model or file name as one safe path component; reversible with `unquote_name`.
+
+    Everything but letters, digits, `-`, `_` and inner dots is percent-encoded, so that no name
+    can leave its folder, hide, or differ from another only by what a file system ignores.
+    """
+    quoted = quote(name, safe="")
+    return quoted.replace(".", "%2E", 1) if quoted.startswith(".") else quoted
+
+
+def unquote_name(quoted: str) -> str:
+    """The name that `quote_name` made into a path component."""
+    return unquote(quoted)
+
+
+class Store:
+    """A folder of the pipeline's state, on local disk or behind any fsspec URL."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = os.fspath(url)
+        self.fs, root = fsspec.url_to_fs(self.url)
+        self.root: str = root.rstrip("/")
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return type(self), (self.url,)
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def path(self, *parts: str) -> str:
+        """Absolute path of an object in this store, as its file system spells it."""
+        return "/".join((self.root, *parts))
+
+    def exists(self, *parts: str) -> bool:
+        return self.fs.exists(self.path(*parts))
+
+    def names(self, *parts: str) -> list[str]:
+        """Names directly below a folder, sorted; empty when the folder is absent."""
+        try:
+            found = self.fs.ls(self.path(*parts), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in (str(f).rstrip("/").rsplit("/", 1)[-1] for f in found) if name)
+
+    def delete(self, *parts: str) -> None:
+        """Removes an object if it is there."""
+        try:
+            self.fs.rm_file(self.path(*parts))
+        except FileNotFoundError:
+            pass
+
+    def read_bytes(self, *parts: str) -> bytes:
+        return self.fs.cat_file(self.path(*parts))
+
+    def write(self, write_to: Callable[[BinaryIO], object], *parts: str) -> None:
+        """Calls `write_to` with an open file whose content becomes the object, all or nothing."""
+        target = self.path(*parts)
+        if not self.is_local:
+            with self.fs.open(target, "wb") as file:
+                try:
+                    write_to(file)
+                except BaseException:
+                    # Closing would complete the upload: give the half-written object up instead.
+                    file.discard()
+                    file.closed = True
+                    raise
+            return
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        aside = f"{target}.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(aside, "wb") as file:
+                write_to(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, target)
+        finally:
+            Path(aside).unlink(missing_ok=True)
+
+    def write_bytes(self, data: bytes, *parts: str) -> None:
+        self.write(lambda file: file.write(data), *parts)
+
+    def read_struct(self, kind: type[T], *parts: str) -> T | None:
+        """A msgspec structure stored as JSON; None when the object is absent."""
+        try:
+            return msgspec.json.decode(self.read_bytes(*parts), type=kind)
+        except FileNotFoundError:
+            return None
+
+    def write_struct(self, value: object, *parts: str) -> None:
+        self.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1), *parts)
+
+    def read_table(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
+        with self.fs.open(self.path(*parts), "rb") as file:
+            return pq.read_table(file, columns=columns)
+
+    def write_table(self, table: pa.Table, *parts: str) -> None:
+        self.write(lambda file: pq.write_table(table, file, **PARQUET_OPTIONS), *parts)
+
+    def read_row_groups(
+        self, groups: tuple[int, int], *parts: str, columns: list[str] | None = None
+    ) -> pa.Table:
+        """The half-open range of row groups of a Parquet object."""
+        with self.fs.open(self.path(*parts), "rb") as file:
+            return pq.ParquetFile(file).read_row_groups(list(range(*groups)), columns=columns)
