@@ -79,6 +79,19 @@ TASK_SCORE_SCHEMA = pa.schema(
     ]
 )
 
+#: What `scores/<model>/task_scores.parquet` holds: the scores, what they were made of, and where
+#: their per-instance statistics lie (`instances/<part>`, half-open range of row groups).
+SCORE_STATE_SCHEMA = pa.schema(
+    [
+        *TASK_SCORE_SCHEMA,
+        pa.field("prediction_sha256", pa.string()),
+        pa.field("reference_sha256", pa.string()),
+        pa.field("part", pa.string()),
+        pa.field("row_group_start", pa.int64()),
+        pa.field("row_group_end", pa.int64()),
+    ]
+)
+
 
 class TaskEntry(msgspec.Struct, kw_only=True):
     """Where one task's rows lie, and what they were made of.

@@ -1,0 +1,16 @@
+"""Score: stored predictions and references to per-instance statistics and task scores."""
+
+from tasks.score.batch import BatchScores, score_batch
+from tasks.score.plan import ScoreJob, ScorePlan, plan_scores
+from tasks.score.state import finish_scores, read_task_scores, scored_models
+
+__all__ = [
+    "BatchScores",
+    "ScoreJob",
+    "ScorePlan",
+    "finish_scores",
+    "plan_scores",
+    "read_task_scores",
+    "score_batch",
+    "scored_models",
+]

@@ -1,0 +1,75 @@
+"""The state of scoring: one `task_scores.parquet` a model, which also says where the statistics lie.
+
+That one object is the whole state: it is written after the parts it points to and swapped in
+atomically, so that a crash at any point leaves the last good scores readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+import pyarrow as pa
+
+from tasks.schema import QUARANTINE_SCHEMA, SCORE_STATE_SCHEMA
+from tasks.storage import Store, quote_name, unquote_name
+
+
+def scored_models(store: Store) -> list[str]:
+    """Models that have task scores."""
+    return [unquote_name(name) for name in store.names("scores")]
+
+
+def read_task_scores(store: Store, model: str) -> pl.DataFrame:
+    """The task scores of one model (`SCORE_STATE_SCHEMA`); empty when it was never scored."""
+    try:
+        table = store.read_table("scores", quote_name(model), "task_scores.parquet")
+    except FileNotFoundError:
+        table = SCORE_STATE_SCHEMA.empty_table()
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def finish_scores(
+    store: Store,
+    model: str,
+    rows: Iterable[dict[str, object]],
+    quarantine: pa.Table,
+    *,
+    removed: Iterable[str] = (),
+) -> None:
+    """Merges new task scores into the model's state and drops what nothing points to any more.
+
+    May be called after each batch: what it has written then survives a kill.
+
+    Args:
+        rows: task score rows (`SCORE_STATE_SCHEMA`), all profiles of each task they name.
+        quarantine: refused rows of the tasks that `rows` name (`QUARANTINE_SCHEMA`).
+        removed: tasks whose predictions are gone; their scores go too.
+    """
+    fresh = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(list(rows), SCORE_STATE_SCHEMA)))
+    before = read_task_scores(store, model)
+    touched = set(fresh["task_id"]) | set(removed)
+    state = pl.concat([before.filter(~pl.col("task_id").is_in(list(touched))), fresh])
+    state = state.sort("task_id", "profile")
+    if state.equals(before):
+        return
+    _replace_quarantine(store, model, touched, quarantine)
+    name = quote_name(model)
+    table = state.to_arrow().cast(SCORE_STATE_SCHEMA)
+    store.write_table(table, "scores", name, "task_scores.parquet")
+    live = set(state["part"].drop_nulls())
+    for part in store.names("scores", name, "instances"):
+        if part not in live:
+            store.delete("scores", name, "instances", part)
+
+
+def _replace_quarantine(store: Store, model: str, touched: set[str], rows: pa.Table) -> None:
+    where = ("quarantine", "score", f"{quote_name(model)}.parquet")
+    try:
+        before = pl.DataFrame(pl.from_arrow(store.read_table(*where)))
+    except FileNotFoundError:
+        before = pl.DataFrame(pl.from_arrow(QUARANTINE_SCHEMA.empty_table()))
+    kept = before.filter(~pl.col("task_id").is_in(list(touched)))
+    merged = pl.concat([kept, pl.DataFrame(pl.from_arrow(rows))])
+    if not merged.equals(before):
+        store.write_table(merged.to_arrow().cast(QUARANTINE_SCHEMA), *where)
