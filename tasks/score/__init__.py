@@ -3,6 +3,7 @@
 from tasks.score.batch import BatchScores, score_batch
 from tasks.score.plan import ScoreJob, ScorePlan, plan_scores
 from tasks.score.state import finish_scores, read_task_scores, scored_models
+from tasks.score.unscored import unscored_rows
 
 __all__ = [
     "BatchScores",
@@ -13,4 +14,5 @@ __all__ = [
     "read_task_scores",
     "score_batch",
     "scored_models",
+    "unscored_rows",
 ]
