@@ -1,0 +1,456 @@
+"""The commands of `general-level`. Exit codes: 0 done, 1 user's mistake, 2 wrong usage,
+3 done but something failed or was refused whole (the rest is published), 4 not healthy.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli import console
+from flows.cli.options import (
+    EXAMPLES,
+    CatalogueOption,
+    DatasetOption,
+    ForceOption,
+    JsonOption,
+    ModelOption,
+    OnlyCatalogueOption,
+    StoreOption,
+    SubmissionsOption,
+    VerboseOption,
+    WorkersOption,
+)
+from tasks.errors import UserError
+
+app = typer.Typer(
+    name="general-level",
+    help="Score multimodal models on General-Bench and compute their General-Level (1 to 5).\n\n"
+    "Start with: general-level run --example mini",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PARTIAL = 3
+UNHEALTHY = 4
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in a message, never in a traceback."""
+    verbose = "--verbose" in sys.argv or "-v" in sys.argv
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        if verbose:
+            raise
+        console.complain(error.message, error.remedy)
+        sys.exit(1)
+    except OSError as error:
+        if verbose or isinstance(error, BrokenPipeError):
+            raise
+        console.complain(str(error), "check the path and the permissions; --verbose shows more")
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    store: StoreOption = "store",
+    dataset: DatasetOption = None,
+    submissions: SubmissionsOption = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option("--results", "-r", help="Past results to import: workbook (.xlsx) or CSV."),
+    ] = None,
+    example: Annotated[
+        str | None,
+        typer.Option(
+            "--example",
+            help="Run on a bundled input instead: "
+            + "; ".join(f"{e.name} ({e.about})" for e in EXAMPLES.values()),
+        ),
+    ] = None,
+    catalogue: CatalogueOption = None,
+    only_catalogue: OnlyCatalogueOption = False,
+    model: ModelOption = None,
+    workers: WorkersOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """The main job: ingest what changed, score what changed, publish levels, print them.
+
+    Examples:
+
+      general-level run --example mini
+
+      general-level run --dataset General-Bench-Openset --submissions outputs/
+
+      general-level run --results my_results.xlsx
+    """
+    arguments: dict[str, Any] = {
+        "dataset": dataset,
+        "submissions": submissions,
+        "results": results or [],
+        "catalogue_files": catalogue or [],
+        "base_catalogue": not only_catalogue,
+    }
+    if example is not None:
+        if example not in EXAMPLES:
+            raise UserError(
+                f"there is no example {example!r}", f"choose from: {', '.join(EXAMPLES)}"
+            )
+        chosen = EXAMPLES[example]
+        arguments = {
+            "dataset": chosen.dataset and chosen.path(chosen.dataset),
+            "submissions": chosen.submissions and chosen.path(chosen.submissions),
+            "results": [chosen.path(part) for part in chosen.results],
+            "catalogue_files": [chosen.path(part) for part in chosen.catalogue],
+            "base_catalogue": chosen.base_catalogue,
+        }
+        store = f"{store.rstrip('/')}/{example}"
+    elif not (dataset or submissions or results):
+        raise UserError(
+            "nothing to run on: no --dataset, --submissions or --results",
+            "general-level run --example mini, or general-level run --help",
+        )
+    report = _in_prefect(
+        "nightly", verbose, as_json, store, **arguments, models=model, workers=workers, force=force
+    )
+    if as_json:
+        console.print_json(asdict(report) | {"failures": report.failures})
+    else:
+        _print_run(report)
+        _print_levels(store, "A", "corrected", "modality_mean")
+        console.note(f"query them: general-level sql --store {store} 'FROM leaderboard'")
+    if report.failures:
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def ingest(
+    store: StoreOption = "store",
+    dataset: DatasetOption = None,
+    submissions: SubmissionsOption = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option("--results", "-r", help="Past results to import: workbook (.xlsx) or CSV."),
+    ] = None,
+    catalogue: CatalogueOption = None,
+    only_catalogue: OnlyCatalogueOption = False,
+    model: ModelOption = None,
+    workers: WorkersOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Read dataset, model outputs or past results into the store, without scoring."""
+    if not (dataset or submissions or results):
+        raise UserError("nothing to ingest", "give --dataset, --submissions or --results")
+    reports: list[Any] = []
+    if dataset or submissions:
+        reports = _in_prefect(
+            "ingest",
+            verbose,
+            as_json,
+            store,
+            dataset,
+            submissions,
+            catalogue_files=catalogue or [],
+            base_catalogue=not only_catalogue,
+            models=model,
+            workers=workers,
+            force=force,
+        )
+    imports = []
+    if results:
+        from tasks.catalog import load_catalogue
+        from tasks.report.past_results import import_past_results
+        from tasks.storage import Store
+
+        loaded = load_catalogue(catalogue or [], base=not only_catalogue)
+        imports = [import_past_results(Store(store), path, loaded) for path in results]
+    if as_json:
+        console.print_json({"ingest": [asdict(r) for r in reports], "imports": imports})
+    else:
+        _print_ingest(reports)
+        _print_imports(imports)
+    if any(report.failures for report in reports):
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def score(
+    store: StoreOption = "store",
+    catalogue: CatalogueOption = None,
+    only_catalogue: OnlyCatalogueOption = False,
+    model: ModelOption = None,
+    workers: WorkersOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Score what changed since the last time, without publishing."""
+    reports = _in_prefect(
+        "score",
+        verbose,
+        as_json,
+        store,
+        catalogue_files=catalogue or [],
+        base_catalogue=not only_catalogue,
+        models=model,
+        workers=workers,
+        force=force,
+    )
+    if as_json:
+        console.print_json([asdict(report) for report in reports])
+    else:
+        _print_scores(reports)
+    if any(report.failures for report in reports):
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def publish(
+    store: StoreOption = "store",
+    catalogue: CatalogueOption = None,
+    only_catalogue: OnlyCatalogueOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Join the scores with the specialists, compute levels and boards, swap the results in."""
+    from flows.nightly import new_run_id
+
+    published = _in_prefect(
+        "publish",
+        verbose,
+        as_json,
+        store,
+        new_run_id(),
+        catalogue_files=catalogue or [],
+        base_catalogue=not only_catalogue,
+    )
+    if as_json:
+        console.print_json(published)
+    else:
+        _print_levels(store, "A", "corrected", "modality_mean")
+
+
+@app.command()
+def levels(
+    store: StoreOption = "store",
+    board: Annotated[
+        str, typer.Option("--board", "-b", help="Board, e.g. A, B-image, C-audio-generation.")
+    ] = "A",
+    profile: Annotated[
+        str, typer.Option(help="corrected (default) or published (the published scorer's rules).")
+    ] = "corrected",
+    aggregation: Annotated[
+        str, typer.Option(help="modality_mean (default) or task_mean.")
+    ] = "modality_mean",
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Print a board: levels 2 to 5 of every model, as last published."""
+    from flows.cli import results
+
+    if as_json:
+        console.print_json(results.board(store, board, profile, aggregation))
+    else:
+        _print_levels(store, board, profile, aggregation)
+
+
+@app.command()
+def task(
+    name: Annotated[str, typer.Argument(help="Task id or title, e.g. 'Bird Detection'.")],
+    store: StoreOption = "store",
+    catalogue: CatalogueOption = None,
+    only_catalogue: OnlyCatalogueOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show one task: its metric, its specialist, and every model's score on it."""
+    from flows.cli import results
+
+    about, scores = results.task(store, name, catalogue or [], not only_catalogue)
+    if as_json:
+        console.print_json({"task": about, "scores": scores})
+        return
+    console.print_table(about["task_id"], ["", ""], [(k, v) for k, v in about.items()])
+    if scores:
+        console.print_table("scores", list(scores[0]), [list(row.values()) for row in scores])
+    else:
+        console.note(f"no published scores for it in {store}")
+
+
+@app.command()
+def sql(
+    query: Annotated[
+        str, typer.Argument(help="DuckDB SQL; '-' reads it from standard input.")
+    ] = "SHOW TABLES",
+    store: StoreOption = "store",
+    limit: Annotated[int, typer.Option(help="Rows to print at most; 0 prints all.")] = 200,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Query the published results, read-only. Tables: levels, task_results, leaderboard, ...
+
+    Besides the published tables there are views over the stored rows themselves:
+    instance_scores, predictions and references_.
+    """
+    from flows.cli import results
+
+    columns, rows = results.query(store, sys.stdin.read() if query == "-" else query)
+    if as_json:
+        console.print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    shown = rows[:limit] if limit else rows
+    more = f"{len(rows) - len(shown)} more rows; --limit 0 shows all" if len(rows) > len(shown) else ""
+    console.print_table(f"{len(rows)} rows", columns, shown, more)
+
+
+@app.command()
+def validate(
+    submission: Annotated[str, typer.Argument(help="One model's outputs: folder, archive or URL.")],
+    dataset: DatasetOption = None,
+    store: StoreOption = "store",
+    catalogue: CatalogueOption = None,
+    only_catalogue: OnlyCatalogueOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Check one submission before scoring it: unknown tasks, bad rows, missing ids. Writes nothing.
+
+    References come from --dataset, or else from the store.
+    """
+    from tasks.catalog import load_catalogue
+    from tasks.validate import validate_submission
+
+    loaded = load_catalogue(catalogue or [], base=not only_catalogue)
+    report = validate_submission(submission, loaded, store_url=store, dataset=dataset)
+    if as_json:
+        console.print_json(asdict(report))
+    else:
+        columns = ["task", "instances", "scored", "missing", "unreadable", "duplicate", "extra"]
+        rows = [
+            [t.task_id, t.n_instances, t.n_scored, t.n_missing, t.n_unreadable, t.n_duplicate, t.n_extra]
+            for t in report.tasks
+        ]
+        if rows:
+            console.print_table(f"submission {report.model}", columns, rows)
+        problems = [[p["source"], p["position"], p["instance_id"], p["reason"]] for p in report.problems]
+        if problems:
+            columns = ["source", "row", "id", "problem"]
+            more = f"{len(problems) - 50} more; --json shows all" if len(problems) > 50 else ""
+            console.print_table(f"{len(problems)} problems", columns, problems[:50], more)
+        console.note("ok: nothing to mend" if not problems else "the rest can be scored as it is")
+    if report.problems:
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def doctor(
+    store: StoreOption = "store", as_json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
+    """Check the installation and the store: versions, Prefect server, catalogue, results."""
+    from flows.cli.doctor import examine
+
+    checks = examine(store)
+    if as_json:
+        console.print_json([asdict(check) for check in checks])
+    else:
+        rows = [[check.name, "ok" if check.ok else "PROBLEM", check.detail] for check in checks]
+        console.print_table("general-level doctor", ["check", "state", "detail"], rows)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(UNHEALTHY)
+
+
+def _in_prefect(name: str, verbose: bool, quiet: bool, *args: Any, **kwargs: Any) -> Any:
+    """Runs a flow against a Prefect server, with progress bars unless Prefect's own lines show."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "ERROR")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    if not verbose:
+        # Prefect logs a flow's exception with its traceback; ours is told once, at the end.
+        logging.getLogger("prefect").setLevel(logging.CRITICAL)
+    if not quiet:
+        console.note("starting Prefect ...")
+    from flows import ingest, nightly, publish, score
+    from flows.runtime import prefect_server, reporting_to
+
+    flows = {
+        "nightly": nightly.nightly,
+        "ingest": ingest.ingest,
+        "score": score.score,
+        "publish": publish.publish,
+    }
+    bars = console.progress_bars(enabled=not verbose and not quiet and console.err.is_terminal)
+    with bars as progress, reporting_to(progress), prefect_server():
+        return flows[name](*args, **kwargs)
+
+
+def _print_run(report: Any) -> None:
+    _print_ingest(report.ingest)
+    _print_imports(report.imports)
+    _print_scores(report.scores)
+    timings = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
+    console.note(f"run {report.run_id}: {timings}")
+
+
+def _print_ingest(reports: list[Any]) -> None:
+    if not reports:
+        return
+    states = ["new", "changed", "unchanged", "removed", "refused"]
+    rows = [[r.name, *(r.files.get(s, 0) for s in states), r.rows, r.quarantined] for r in reports]
+    columns = ["source", *states, "rows read", "rows in quarantine"]
+    console.print_table("ingested (files by state)", columns, rows)
+    _print_failures(reports)
+
+
+def _print_imports(imports: list[Any]) -> None:
+    for summary in imports:
+        console.note("imported " + ", ".join(f"{key}: {value}" for key, value in summary.items()))
+
+
+def _print_scores(reports: list[Any]) -> None:
+    if not reports:
+        return
+    rows = [
+        [
+            report.model,
+            sum(report.scored.values()),
+            ", ".join(f"{count} {reason}" for reason, count in report.scored.items()) or "-",
+            report.unchanged,
+            len(report.refused),
+            report.instances,
+        ]
+        for report in reports
+    ]
+    columns = ["model", "tasks scored", "why", "unchanged", "without score", "instances"]
+    console.print_table("scored", columns, rows)
+    for report in reports:
+        for task_id, reason in sorted(report.refused.items()):
+            console.note(f"  {report.model}: {task_id}: {reason}")
+    _print_failures(reports)
+
+
+def _print_failures(reports: list[Any]) -> None:
+    for report in reports:
+        for failure in report.failures:
+            console.complain(failure)
+
+
+def _print_levels(store: str, board: str, profile: str, aggregation: str) -> None:
+    from flows.cli import results
+
+    rows = results.board(store, board, profile, aggregation)
+    columns = ["rank", "model", "level reached", "level 2", "level 3", "level 4", "level 5"]
+    columns += ["supported", "wins", "tasks"]
+    keys = ["rank", "model", "level_reached", "level_2", "level_3", "level_4", "level_5"]
+    keys += ["tasks_supported", "tasks_won", "tasks_total"]
+    title = f"General-Level, board {board} ({profile} profile, {aggregation})"
+    console.print_table(title, columns, [[row[key] for key in keys] for row in rows])
