@@ -1,0 +1,1 @@
+"""How the bundled example is made: tasks from real data, specialists, and three generalists."""

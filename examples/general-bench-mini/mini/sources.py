@@ -1,0 +1,92 @@
+"""The data that Python packages carry in their wheels, read without importing the heavy ones."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import re
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+def package_file(package: str, *parts: str) -> Path:
+    """A file inside an installed package, found without running the package's code."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"package {package} is not installed; see the header of make.py")
+    return Path(spec.submodule_search_locations[0], *parts)
+
+
+@functools.cache
+def series(name: str, split: str) -> tuple[list[np.ndarray], list[str]]:
+    """A sktime bundled data set: (frames, channels) arrays and their class labels."""
+    text = package_file("sktime", "datasets", "data", name, f"{name}_{split}.ts").read_text("utf-8")
+    body = re.split(r"(?i)^@data\s*$", text, maxsplit=1, flags=re.MULTILINE)[1]
+    arrays, labels = [], []
+    for line in filter(None, map(str.strip, body.splitlines())):
+        *channels, label = line.split(":")
+        columns = [[float(v) for v in c.split(",") if v not in ("?", "NaN")] for c in channels]
+        arrays.append(np.array(columns).T)
+        labels.append(label)
+    return arrays, labels
+
+
+def jacksboro() -> np.ndarray:
+    """Elevation in metres around the Jacksboro fault, (344, 403)."""
+    path = package_file("matplotlib", "mpl-data", "sample_data", "jacksboro_fault_dem.npz")
+    with np.load(path, allow_pickle=False) as data:
+        return data["elevation"].astype(float)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A documented function of the standard library."""
+
+    module: str
+    name: str
+    signature: str
+    parameters: tuple[str, ...]
+    code: str
+    doc: str
+
+
+#: Pure Python modules of the standard library with many documented functions.
+MODULES = ["argparse", "ast", "asyncio/base_events", "asyncio/streams", "asyncio/tasks", "base64", "bdb", "bisect", "bz2", "calendar", "cgi", "cmd", "code", "codecs", "codeop", "collections/__init__", "concurrent/futures/_base", "configparser", "contextlib", "copy", "csv", "dataclasses", "datetime", "difflib", "dis", "doctest", "email/_header_value_parser", "email/header", "email/message", "email/utils", "enum", "filecmp", "fileinput", "fnmatch", "fractions", "ftplib", "functools", "gettext", "glob", "gzip", "heapq", "html/__init__", "http/client", "http/cookiejar", "imaplib", "inspect", "ipaddress", "json/__init__", "json/encoder", "keyword", "linecache", "locale", "logging/__init__", "logging/handlers", "lzma", "mailbox", "mimetypes", "nntplib", "ntpath", "numbers", "os", "pathlib", "pdb", "pickle", "pickletools", "pkgutil", "platform", "poplib", "posixpath", "pprint", "profile", "pyclbr", "pydoc", "queue", "quopri", "random", "reprlib", "runpy", "sched", "secrets", "selectors", "shelve", "shlex", "shutil", "smtplib", "socket", "socketserver", "statistics", "string", "subprocess", "symtable", "sysconfig", "tabnanny", "tarfile", "tempfile", "textwrap", "threading", "timeit", "token", "tokenize", "trace", "traceback", "turtle", "typing", "unittest/case", "unittest/loader", "unittest/mock", "urllib/parse", "urllib/request", "uuid", "warnings", "weakref", "wsgiref/util", "xml/dom/minidom", "zipfile", "zoneinfo/_common"]
+
+
+@functools.cache
+def functions() -> tuple[Function, ...]:
+    """Documented functions and methods of the standard library, without repetitions."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    found: dict[str, Function] = {}
+    for module in MODULES:
+        tree = ast.parse((root / f"{module}.py").read_text("utf-8"))
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            doc = ast.get_docstring(node)
+            body = node.body[1:]
+            if not doc or not body or not doc.isascii():
+                continue
+            node.body, node.decorator_list = body, []
+            code = ast.unparse(node)
+            arguments = node.args
+            parameters = tuple(
+                a.arg
+                for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+                if a.arg not in ("self", "cls")
+            )
+            name = module.replace("/__init__", "").replace("/", ".")
+            signature = code.split("\n", 1)[0]
+            found.setdefault(doc, Function(name, node.name, signature, parameters, code, doc))
+    return tuple(found.values())
+
+
+def first_sentence(doc: str) -> str:
+    """The first sentence of a docstring on one line."""
+    paragraph = " ".join(re.split(r"\n\s*\n", doc.strip(), maxsplit=1)[0].split())
+    return re.split(r"(?<=[.!?])\s", paragraph, maxsplit=1)[0]
