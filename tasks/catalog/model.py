@@ -149,20 +149,22 @@ class Catalogue:
             UserError: unknown name, a name of several metrics without a task to decide, or a
                 metric that is not the task's.
         """
-        found = self._metric_names.get(fold(name), ())
+        own = self._metric_names.get(fold(name), set())
+        found = own | self._printed_metrics.get(fold(name), set())
         if not found:
             raise UserError(
                 f"unknown metric {name!r}",
                 f"metrics: {', '.join(self.metrics['metric_id'])}",
             )
         if task_id is not None:
-            own = self.task(task_id).metric_id
-            if own in found:
-                return own
+            expected = self.task(task_id).metric_id
+            if expected in found:
+                return expected
             raise UserError(
-                f"task {task_id} is measured by {own}, not by {name!r}",
+                f"task {task_id} is measured by {expected}, not by {name!r}",
                 "correct the metric's name, or give the task another metric in a catalogue file",
             )
+        found = own or found
         if len(found) > 1:
             raise UserError(
                 f"metric {name!r} may be any of {', '.join(sorted(found))}",
@@ -203,17 +205,23 @@ class Catalogue:
 
     @cached_property
     def _metric_names(self) -> dict[str, set[str]]:
-        """Folded name -> metric ids; a name of its own wins over a published spelling."""
-        own: dict[str, set[str]] = defaultdict(set)
-        printed: dict[str, set[str]] = defaultdict(set)
-        for row in self.metrics.iter_rows(named=True):
-            for name in (row["metric_id"], row["title"], *split_names(row["aliases"])):
-                own[fold(name)].add(row["metric_id"])
-            for name in split_names(row["printed_as"]):
-                printed[fold(name)].add(row["metric_id"])
-        for name, ids in printed.items():
-            own[name] |= ids
-        return dict(own)
+        """Folded id, title or alias -> metric ids."""
+        names: dict[str, set[str]] = defaultdict(set)
+        for metric_id, title, aliases in self.metrics.select(
+            "metric_id", "title", "aliases"
+        ).iter_rows():
+            for name in (metric_id, title, *split_names(aliases)):
+                names[fold(name)].add(metric_id)
+        return dict(names)
+
+    @cached_property
+    def _printed_metrics(self) -> dict[str, set[str]]:
+        """Folded spelling of the published table -> metric ids, often several."""
+        names: dict[str, set[str]] = defaultdict(set)
+        for metric_id, printed in self.metrics.select("metric_id", "printed_as").iter_rows():
+            for name in split_names(printed):
+                names[fold(name)].add(metric_id)
+        return dict(names)
 
 
 def split_names(cell: str | None) -> tuple[str, ...]:

@@ -163,15 +163,20 @@ def _read(path: str) -> str:
 
 
 def _csv_rows(path: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip() for name in next(reader, [])]
+    try:
+        records = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise UserError(
+            f"{path} is not valid CSV: {error}", "close every double quote; save it as CSV, UTF-8"
+        ) from None
+    header = [name.strip() for name in (records[0] if records else [])]
     if "task_id" not in header:
         raise UserError(
             f"{path}: row 1 has no column task_id", "begin the file with a row of column names"
         )
     if again := duplicates(header):
         raise UserError(f"{path}: row 1 names column {', '.join(again)} twice", "keep one of them")
-    for number, cells in enumerate(reader, start=2):
+    for number, cells in enumerate(records[1:], start=2):
         where = f"{path}: row {number}"
         if not any(cell.strip() for cell in cells):
             continue
