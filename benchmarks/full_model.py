@@ -1,0 +1,301 @@
+"""One full model: 700 tasks, 325,800 text instances, from JSON files to published levels.
+
+    python benchmarks/full_model.py [--scale 1.0] [--out benchmarks/results/full_model.md]
+
+Measures in one run, side by side on the same files:
+
+- the pipeline under Prefect: wall time by stage, peak memory of the run and its workers;
+- the same functions without Prefect: the difference is the orchestration share;
+- a plain per-row scorer on nltk and rouge-score (a sample of the tasks of each metric, as it is
+  slow), for the ratio of instance rates and for the equality of scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+TASKS = 700
+INSTANCES = 325_800
+#: The mix of metrics: what the published catalogue has among its text and label tasks.
+METRICS = ["accuracy"] * 4 + ["micro_f1"] * 2 + ["bleu_1"] * 2 + ["rouge_1", "token_f1"]
+TYPES = {
+    "accuracy": "MultipleChoiceQA",
+    "micro_f1": "ner",
+    "bleu_1": "Dialogue",
+    "rouge_1": "Summarization",
+    "token_f1": "OpenQA",
+}
+FIELDS = {"bleu_1": "reference", "rouge_1": "summary"}
+GROUPS = [
+    (modality, paradigm)
+    for modality in ("image", "video", "audio", "3d")
+    for paradigm in ("comprehension", "generation")
+] + [("language", "language")]
+#: Instances of each metric that the plain scorer is timed on.
+SAMPLE = 3_000
+
+
+def make_inputs(root: Path, scale: float, seed: int = 7) -> dict[str, tuple[str, int]]:
+    """Writes dataset, submission and catalogue; returns task id -> (metric, instances)."""
+    rng = random.Random(seed)
+    words = [
+        "".join(rng.choices("etaoinshrdlucmfwypvbgk", k=rng.randint(2, 9))) for _ in range(4_000)
+    ]
+    words += ["don't", "U.S.", "Dr.", "3.14", "1,000", "it's", "naïve", "(see", "below)", "well-known"]
+
+    def text(low: int, high: int) -> str:
+        sentences = []
+        for _ in range(rng.randint(1, 3)):
+            sentence = " ".join(rng.choices(words, k=rng.randint(low, high)))
+            sentences.append(sentence.capitalize() + rng.choice([".", ".", "?", "!"]))
+        return " ".join(sentences)
+
+    tasks: dict[str, tuple[str, int]] = {}
+    lines = ["task_id,modality,paradigm,title,metric_id,specialist_raw"]
+    for i in range(TASKS):
+        metric, (modality, paradigm) = METRICS[i % len(METRICS)], GROUPS[i % len(GROUPS)]
+        count = max(1, round(INSTANCES * scale * (i + 1) / (TASKS * (TASKS + 1) / 2)))
+        slug = f"synthetic-{i:03d}"
+        language = modality == "language"
+        task_id = f"language.{slug}" if language else f"{modality}.{paradigm}.{slug}"
+        tasks[task_id] = (metric, count)
+        lines.append(f"{task_id},{modality},{paradigm},Synthetic {i:03d},{metric},40.0")
+        annotations, predictions = [], []
+        for number in range(count):
+            if metric == "accuracy":
+                reference = rng.choice("ABCD")
+                answer = reference if rng.random() < 0.6 else rng.choice("ABCD")
+            elif metric == "micro_f1":
+                labels = rng.sample(words, rng.randint(1, 5))
+                reference = ", ".join(labels)
+                answer = "<p>".join(w if rng.random() < 0.7 else rng.choice(words) for w in labels)
+            else:
+                reference = text(6, 18)
+                answer = " ".join(
+                    w if rng.random() < 0.6 else rng.choice(words) for w in reference.split(" ")
+                )
+            field = FIELDS.get(metric, "answer")
+            annotations.append({"id": number, "input": {"q": "?"}, "output": {field: reference}})
+            predictions.append({"id": number, "prediction": answer})
+        where = ["nlp", slug] if language else [modality, paradigm, slug]
+        for base, value in (
+            ("dataset", {"task": f"Synthetic {i:03d}", "type": TYPES[metric], "data": annotations}),
+            ("submissions/full-model", predictions),
+        ):
+            folder = root.joinpath(base, *where)
+            folder.mkdir(parents=True)
+            name = "annotation.json" if base == "dataset" else "prediction.json"
+            folder.joinpath(name).write_text(json.dumps(value))
+    root.joinpath("catalogue.csv").write_text("\n".join(lines) + "\n")
+    return tasks
+
+
+def run_under_prefect(root: Path, store: str) -> dict[str, float]:
+    """Wall seconds by stage of the nightly flow, the server's start apart."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    from flows.nightly import nightly
+    from flows.runtime import prefect_server
+
+    with prefect_server():
+        began = time.perf_counter()
+        report = nightly(
+            store,
+            str(root / "dataset"),
+            str(root / "submissions"),
+            catalogue_files=[str(root / "catalogue.csv")],
+            base_catalogue=False,
+        )
+        wall = time.perf_counter() - began
+        began = time.perf_counter()
+        again = nightly(
+            store,
+            str(root / "dataset"),
+            str(root / "submissions"),
+            catalogue_files=[str(root / "catalogue.csv")],
+            base_catalogue=False,
+        )
+        second = time.perf_counter() - began
+    assert not report.failures, report.failures
+    assert again.scored_tasks == 0
+    return report.seconds | {"wall": wall, "second run": second}
+
+
+def run_plainly(root: Path, store_url: str) -> float:
+    """Wall seconds of the same functions, in the same kind of pool, without Prefect."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from flows.runtime import WorkerPool
+    from tasks.catalog import load_catalogue
+    from tasks.ingest import finish, ingest_batch, list_submissions, plan
+    from tasks.schema import Manifest
+    from tasks.score import finish_scores, plan_scores, score_batch
+    from tasks.storage import Store
+    from tasks.warehouse import RunInfo, build
+
+    began = time.perf_counter()
+    store = Store(store_url)
+    catalogue = load_catalogue([str(root / "catalogue.csv")], base=False)
+    pool = WorkerPool()
+    plans = [plan(store, "references", None, str(root / "dataset"), catalogue)]
+    plans += [
+        plan(store, "predictions", s.model, s.url, catalogue)
+        for s in list_submissions(str(root / "submissions"))
+    ]
+    with ThreadPoolExecutor(64) as threads:
+        for p in plans:
+            batches = threads.map(
+                lambda b, p=p: pool.run(ingest_batch, store, p.kind, p.model, b, catalogue), p.batches
+            )
+            finish(store, p, list(batches))
+        references = store.read_struct(Manifest, "references", "manifest.json")
+        assert references is not None
+        scores = plan_scores(store, "full-model", catalogue, references)
+        for result in threads.map(
+            lambda b: pool.run(score_batch, store, "full-model", b), scores.batches
+        ):
+            finish_scores(store, "full-model", result.rows, result.quarantine)
+    pool.close()
+    build(store, catalogue, RunInfo.now("plain"))
+    return time.perf_counter() - began
+
+
+def plain_scorer(root: Path, tasks: dict[str, tuple[str, int]]) -> dict[str, tuple[float, dict]]:
+    """Per metric: seconds an instance of the per-row scorer, and its scores by task."""
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+    from rouge_score.rouge_scorer import RougeScorer
+
+    from tests.test_tokenize import punkt_parameters  # the reference tokeniser's parameters
+
+    parameters: PunktParameters = punkt_parameters()
+    sentences = PunktSentenceTokenizer(parameters)
+    treebank, smooth = NLTKWordTokenizer(), SmoothingFunction().method4
+    rouge = RougeScorer(["rouge1"], use_stemmer=True)
+
+    def tokens(text: str) -> list[str]:
+        return [t for s in sentences.tokenize(text) for t in treebank.tokenize(s)]
+
+    def bleu(prediction: str, reference: str) -> float:
+        return sentence_bleu(
+            [tokens(reference)], tokens(prediction), weights=(1, 0, 0, 0), smoothing_function=smooth
+        )
+
+    def f1(prediction: str, reference: str) -> float:
+        p, r = prediction.strip().split(), reference.strip().split()
+        common = len(set(p) & set(r))
+        if not common:
+            return 0.0
+        precision, recall = common / len(p), common / len(r)
+        return 2 * precision * recall / (precision + recall)
+
+    def labels(prediction: str, reference: str) -> tuple[int, int, int]:
+        p = {x.strip() for x in prediction.lower().split("<p>")}
+        r = {x.strip() for x in reference.lower().split(", ")}
+        return len(p & r), len(p - r), len(r - p)
+
+    def mean(function, pairs):
+        return 100 * sum(function(p, r) for p, r in pairs) / len(pairs)
+
+    def micro(pairs):
+        tp, fp, fn = map(sum, zip(*(labels(p, r) for p, r in pairs), strict=True))
+        return 100 * 2 * tp / (2 * tp + fp + fn)
+
+    score = {
+        "accuracy": lambda pairs: mean(lambda p, r: float(p.strip() == r.strip()), pairs),
+        "token_f1": lambda pairs: mean(f1, pairs),
+        "micro_f1": micro,
+        "bleu_1": lambda pairs: mean(bleu, pairs),
+        "rouge_1": lambda pairs: mean(lambda p, r: rouge.score(r, p)["rouge1"].fmeasure, pairs),
+    }
+    found: dict[str, tuple[float, dict]] = {}
+    for metric, function in score.items():
+        spent, seen, scores = 0.0, 0, {}
+        for task_id, (its_metric, _) in tasks.items():
+            if its_metric != metric or seen >= SAMPLE:
+                continue
+            parts = task_id.split(".")
+            where = ["nlp", parts[1]] if parts[0] == "language" else parts
+            began = time.perf_counter()
+            data = json.loads(root.joinpath("dataset", *where, "annotation.json").read_text())
+            given = json.loads(
+                root.joinpath("submissions/full-model", *where, "prediction.json").read_text()
+            )
+            by_id = {row["id"]: row["prediction"] for row in given}
+            pairs = [(by_id[r["id"]], next(iter(r["output"].values()))) for r in data["data"]]
+            scores[task_id] = function(pairs)
+            spent += time.perf_counter() - began
+            seen += len(pairs)
+        found[metric] = (spent / max(seen, 1), scores)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
+    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        tasks = make_inputs(root, arguments.scale)
+        instances = sum(count for _, count in tasks.values())
+        size = sum(f.stat().st_size for f in root.rglob("*.json")) / 1e6
+        store = str(root / "store")
+        seconds = run_under_prefect(root, store)
+        # Of this process and of its largest child: the flow, and a worker or the Prefect server.
+        peaks = [
+            resource.getrusage(who).ru_maxrss / 1e6
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ]
+        plain = run_plainly(root, str(root / "store-plain"))
+        reference = plain_scorer(root, tasks)
+        worst = compare(store, reference)
+    counted = {m: sum(c for metric, c in tasks.values() if metric == m) for m in reference}
+    per_row = sum(reference[m][0] * counted[m] for m in reference)
+    lines = [
+        f"# One full model: {len(tasks)} tasks, {instances:,} instances, {size:.0f} MB of JSON",
+        "",
+        f"`python benchmarks/full_model.py --scale {arguments.scale}` on {os.cpu_count()} cores.",
+        "",
+        "| what | measured |",
+        "|---|---|",
+        *(f"| nightly: {stage} | {value:.1f} s |" for stage, value in seconds.items()),
+        f"| the same functions without Prefect | {plain:.1f} s |",
+        f"| orchestration share | {max(0.0, 1 - plain / seconds['wall']):.1%} |",
+        f"| peak memory, flow process / largest child | {peaks[0]:.2f} GB / {peaks[1]:.2f} GB |",
+        f"| instance rate of the whole run | {instances / seconds['wall']:,.0f} /s |",
+        f"| plain per-row scorer, one core, whole set (from its rates) | {per_row:.0f} s |",
+        f"| plain scorer's time / our score stage | {per_row / seconds['score']:.1f}x |",
+        f"| plain scorer's time / our whole run | {per_row / seconds['wall']:.1f}x |",
+        f"| largest difference of a task score | {worst:.1e} |",
+    ]
+    report = "\n".join(lines) + "\n"
+    print(report)
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(report)
+
+
+def compare(store: str, reference: dict[str, tuple[float, dict]]) -> float:
+    """The largest absolute difference between the plain scorer's task scores and the stored ones."""
+    from tasks.score import read_task_scores
+    from tasks.storage import Store
+
+    rows = read_task_scores(Store(store), "full-model").filter(profile="corrected")
+    ours = dict(rows.select("task_id", "raw_score").iter_rows())
+    return max(
+        abs(ours[task_id] - value)
+        for _, scores in reference.values()
+        for task_id, value in scores.items()
+    )
+
+
+if __name__ == "__main__":
+    main()

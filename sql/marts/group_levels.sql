@@ -1,0 +1,90 @@
+-- Levels 2 to 4 inside one group of tasks: one modality of a board (for the aggregation
+-- modality_mean), or all modalities of the board pooled (for task_mean).
+-- On boards of one paradigm (scope C) there are no two halves: levels 2 and 3 are that paradigm's
+-- means, and level 4 does not exist. A group of a two-paradigm board that has tasks of one
+-- paradigm only counts the absent half as 0, so that a catalogue gains nothing by leaving it out.
+-- grain: profile, aggregation, board, model, modality
+-- inputs: raw_boards, paradigm_scores
+-- columns:
+--   profile: corrected or published
+--   aggregation: modality_mean or task_mean
+--   board_id: board
+--   model: model name
+--   modality: modality, or 'all' where they are pooled
+--   tasks_total: tasks
+--   tasks_supported: tasks that the model has a score for
+--   tasks_won: tasks at or above the specialist
+--   comprehension_score: mean over the M comprehension tasks
+--   generation_score: mean over the N generation tasks
+--   comprehension_won: S_C, the mean over the M tasks of the scores won
+--   generation_won: S_G, the mean over the N tasks of the scores won
+--   level_2: mean of the two halves (paper section 3.2)
+--   level_3: mean of S_C and S_G
+--   level_4: harmonic mean of S_C and S_G; null on boards of one paradigm
+WITH groups AS (
+    SELECT
+        'modality_mean' AS aggregation,
+        modality AS group_modality,
+        *
+    FROM paradigm_scores
+    UNION ALL
+    SELECT
+        'task_mean' AS aggregation,
+        'all' AS group_modality,
+        *
+    FROM paradigm_scores
+),
+
+halves AS (
+    SELECT
+        profile,
+        aggregation,
+        board_id,
+        model,
+        group_modality AS modality,
+        sum(tasks_total)::BIGINT AS tasks_total,
+        sum(tasks_supported)::BIGINT AS tasks_supported,
+        sum(tasks_won)::BIGINT AS tasks_won,
+        coalesce(
+            fsum(sum_scores ORDER BY paradigm_scores_modality) FILTER (paradigm = 'comprehension')
+            / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
+        ) AS comprehension_score,
+        coalesce(
+            fsum(sum_scores ORDER BY paradigm_scores_modality) FILTER (paradigm = 'generation')
+            / sum(tasks_total) FILTER (paradigm = 'generation'), 0
+        ) AS generation_score,
+        coalesce(
+            fsum(sum_won_scores ORDER BY paradigm_scores_modality)
+            FILTER (paradigm = 'comprehension')
+            / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
+        ) AS comprehension_won,
+        coalesce(
+            fsum(sum_won_scores ORDER BY paradigm_scores_modality) FILTER (paradigm = 'generation')
+            / sum(tasks_total) FILTER (paradigm = 'generation'), 0
+        ) AS generation_won
+    FROM (SELECT modality AS paradigm_scores_modality, * FROM groups)
+    GROUP BY ALL
+),
+
+levelled AS (
+    SELECT
+        halves.*,
+        CASE
+            WHEN raw_boards.paradigms = 'comprehension' THEN halves.comprehension_score
+            WHEN raw_boards.paradigms = 'generation' THEN halves.generation_score
+            ELSE (halves.comprehension_score + halves.generation_score) / 2
+        END AS level_2,
+        CASE
+            WHEN raw_boards.paradigms = 'comprehension' THEN halves.comprehension_won
+            WHEN raw_boards.paradigms = 'generation' THEN halves.generation_won
+            ELSE (halves.comprehension_won + halves.generation_won) / 2
+        END AS level_3,
+        CASE
+            WHEN raw_boards.max_level >= 4
+                THEN harmonic_mean(halves.comprehension_won, halves.generation_won)
+        END AS level_4
+    FROM halves
+    INNER JOIN raw_boards ON halves.board_id = raw_boards.board_id
+)
+
+SELECT * FROM levelled

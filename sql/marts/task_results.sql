@@ -1,0 +1,126 @@
+-- Every model on every task of the catalogue, joined with the specialist.
+-- A task that a model does not support counts 0 and never wins. Whether a model is at or above the
+-- specialist is decided on raw values in the metric's direction, because normalised ones saturate;
+-- only the published profile compares normalised values, as the published scorer does.
+-- grain: profile, model, task
+-- inputs: stg_tasks, stg_task_scores
+-- columns:
+--   profile: corrected or published
+--   model: model name
+--   task_id: canonical task id
+--   modality: the task's modality
+--   paradigm: the task's paradigm
+--   metric_id: canonical metric
+--   status: scored, unsupported or refused
+--   raw_score: score in the task's unit; null unless scored
+--   score: normalised score, 0..100; 0 unless scored
+--   specialist_raw: the specialist's raw score
+--   specialist_score: the specialist's normalised score
+--   wins: at or above the specialist
+--   raw_score_answered: the raw score over the answered instances only
+--   n_instances: instances of the task
+--   n_scored: instances with one readable prediction
+--   n_missing: instances without a prediction
+--   n_unreadable: instances whose prediction could not be read
+--   n_duplicate: instances with several predictions
+--   n_extra: predictions without an instance
+--   coverage: n_scored / n_instances, 0..1
+--   reason: why it is not scored
+--   origin: scored or imported
+--   scorer_version: version of the scorer and metric, or of the import
+--   duration_s: seconds it took to score
+--   source: file it came from
+WITH models AS (
+    SELECT DISTINCT model FROM stg_task_scores
+),
+
+profiles AS (
+    SELECT unnest(['corrected', 'published']) AS profile
+),
+
+every_task AS (
+    SELECT
+        profiles.profile,
+        models.model,
+        stg_tasks.*
+    FROM profiles
+    CROSS JOIN models
+    CROSS JOIN stg_tasks
+),
+
+normalised AS (
+    SELECT
+        every_task.*,
+        coalesce(scores.status, 'unsupported') AS status,
+        scores.raw_score,
+        CASE
+            WHEN scores.raw_score IS NULL THEN 0
+            ELSE
+                normalise(
+                    every_task.map,
+                    every_task.threshold,
+                    every_task.unit,
+                    every_task.minimum,
+                    every_task.maximum,
+                    scores.raw_score
+                )
+        END AS score,
+        scores.raw_score_answered,
+        scores.n_instances,
+        scores.n_scored,
+        scores.n_missing,
+        scores.n_unreadable,
+        scores.n_duplicate,
+        scores.n_extra,
+        scores.coverage,
+        scores.reason,
+        scores.origin,
+        scores.scorer_version,
+        scores.duration_s,
+        scores.source
+    FROM every_task
+    LEFT JOIN stg_task_scores AS scores
+        ON
+            every_task.profile = scores.profile
+            AND every_task.model = scores.model
+            AND every_task.task_id = scores.task_id
+),
+
+compared AS (
+    SELECT
+        profile,
+        model,
+        task_id,
+        modality,
+        paradigm,
+        metric_id,
+        status,
+        raw_score,
+        score,
+        specialist_raw,
+        specialist_score,
+        coalesce(
+            CASE
+                WHEN profile = 'published' THEN raw_score IS NOT NULL AND score >= specialist_score
+                WHEN direction = 'higher' THEN raw_score >= specialist_raw
+                ELSE raw_score <= specialist_raw
+            END,
+            false
+        ) AS wins,
+        raw_score_answered,
+        n_instances,
+        n_scored,
+        n_missing,
+        n_unreadable,
+        n_duplicate,
+        n_extra,
+        coverage,
+        reason,
+        origin,
+        scorer_version,
+        duration_s,
+        source
+    FROM normalised
+)
+
+SELECT * FROM compared

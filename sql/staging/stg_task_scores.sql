@@ -1,0 +1,78 @@
+-- What is known of each model's tasks: one row each, a scored figure before an imported one.
+-- A figure that the metric cannot give is refused here, with the reason, so that it never counts.
+-- grain: profile, model, task
+-- inputs: raw_task_scores, stg_tasks
+-- columns:
+--   profile: corrected, or published (the published scorer's rules)
+--   model: model name
+--   task_id: canonical task id
+--   status: scored, unsupported or refused
+--   raw_score: score in the task's unit; null unless scored
+--   raw_score_answered: the same over the answered instances only
+--   n_instances: instances of the task
+--   n_scored: instances with one readable prediction
+--   n_missing: instances without a prediction
+--   n_unreadable: instances whose prediction could not be read
+--   n_duplicate: instances with several predictions
+--   n_extra: predictions without an instance
+--   coverage: n_scored / n_instances, 0..1
+--   reason: why it is not scored
+--   origin: scored from predictions, or imported from past results
+--   scorer_version: version of the scorer and metric, or of the import
+--   score_key: hash of all that the score depends on
+--   duration_s: seconds it took to score
+--   source: file it came from
+WITH ranked AS (
+    SELECT
+        raw_task_scores.*,
+        row_number() OVER (
+            PARTITION BY raw_task_scores.profile, raw_task_scores.model, raw_task_scores.task_id
+            ORDER BY raw_task_scores.origin = 'imported', raw_task_scores.source
+        ) AS preference
+    FROM raw_task_scores
+),
+
+chosen AS (
+    SELECT
+        ranked.*,
+        coalesce(
+            isnan(ranked.raw_score)
+            OR ranked.raw_score NOT BETWEEN stg_tasks.minimum AND stg_tasks.maximum,
+            false
+        ) AS out_of_range,
+        stg_tasks.minimum,
+        stg_tasks.maximum
+    FROM ranked
+    INNER JOIN stg_tasks ON ranked.task_id = stg_tasks.task_id
+    WHERE ranked.preference = 1
+),
+
+checked AS (
+    SELECT
+        profile,
+        model,
+        task_id,
+        CASE WHEN out_of_range THEN 'refused' ELSE status END AS status,
+        CASE WHEN status = 'scored' AND NOT out_of_range THEN raw_score END AS raw_score,
+        raw_score_answered,
+        n_instances,
+        n_scored,
+        n_missing,
+        n_unreadable,
+        n_duplicate,
+        n_extra,
+        coverage,
+        CASE
+            WHEN out_of_range
+                THEN printf('raw score %s is outside %s to %s', raw_score, minimum, maximum)
+            ELSE reason
+        END AS reason,
+        origin,
+        scorer_version,
+        score_key,
+        duration_s,
+        source
+    FROM chosen
+)
+
+SELECT * FROM checked

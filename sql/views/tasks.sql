@@ -1,0 +1,6 @@
+-- The catalogue: every task with its metric and its specialist.
+-- grain: task
+-- inputs: stg_tasks
+-- columns:
+--   task_id: canonical id
+FROM stg_tasks

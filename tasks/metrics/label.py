@@ -1,0 +1,204 @@
+"""Label metrics: accuracy, exact match, token F1 and micro-F1, as column expressions."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tasks.metrics.base import Batch, MeanMetric, Metric, register
+
+#: What Python's `str.strip()` and `str.split()` take for white space (`str.isspace`).
+WHITE_SPACE = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
+    "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+_SPLIT = f"[^{WHITE_SPACE}]+"
+
+#: Annotation types whose references are several labels joined by comma and space.
+_MULTI_LABEL_TYPES = frozenset(
+    {
+        "multi label classification",
+        "ner",
+        "extraction",
+        "relation extraction",
+        "event detection",
+        "parsing",
+    }
+)
+_SEPARATOR = "<p>"
+
+
+def _stripped(column: str) -> pl.Expr:
+    return pl.col(column).str.strip_chars(WHITE_SPACE)
+
+
+def _pairs(batch: Batch) -> pl.LazyFrame:
+    """One row a (prediction, reference) pair: row, prediction, reference."""
+    return (
+        pl.LazyFrame({"prediction": batch.predictions, "reference": batch.references})
+        .with_row_index("row")
+        .explode("reference")
+    )
+
+
+def _best(pairs: pl.LazyFrame, score: pl.Expr) -> pl.DataFrame:
+    """The best score of each row over its references, in row order."""
+    best = pairs.select("row", score=score).group_by("row").agg(pl.col("score").max())
+    return best.sort("row").select(pl.col("score").cast(pl.Float64)).collect()
+
+
+class _ExactMatch(MeanMetric):
+    """1 where the stripped prediction equals a stripped reference, else 0. Case counts.
+
+    Only white space around the answer is forgiven: `60%` does not match `60`, nor `b` match `B`.
+    """
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        return _best(_pairs(batch), _stripped("prediction") == _stripped("reference"))
+
+
+@register
+class Accuracy(_ExactMatch):
+    """Share of instances answered exactly (after strip, any of the references); 0..1."""
+
+    id = "accuracy"
+
+
+@register
+class ExactMatchAt1(_ExactMatch):
+    """EM@1 of 3D question answering: the single answer equals one of the references; 0..1.
+
+    ScanQA (Azuma et al. 2022) takes the top answer of a ranked list; a prediction here is that one
+    answer, so EM@1 is accuracy under its own name.
+    """
+
+    id = "em_at_1"
+
+
+@register
+class MacroAccuracy(Metric):
+    """Mean over the classes of the accuracy within the class; 0..1.
+
+    An instance's class is its first reference, stripped. Classes without instances do not exist.
+    """
+
+    id = "macro_accuracy"
+    statistics = ("score",)
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        return Accuracy().compute(batch).with_columns(group=_first_reference(batch))
+
+    def worst(self, batch: Batch) -> pl.DataFrame:
+        zeros = pl.zeros(len(batch.references), pl.Float64, eager=True)
+        return pl.DataFrame({"score": zeros, "group": _first_reference(batch)})
+
+    def aggregate(self, stats: pl.DataFrame) -> float:
+        classes = stats.group_by("group").agg(pl.col("score").mean()).sort("group")
+        return float(classes["score"].mean())  # type: ignore[arg-type]
+
+    def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
+        return stats["score"]
+
+
+def _first_reference(batch: Batch) -> pl.Series:
+    first = batch.references.list.first().cast(pl.String)
+    return first.str.strip_chars(WHITE_SPACE).alias("group")
+
+
+@register
+class TokenF1(MeanMetric):
+    """Token F1 as published for open question answering, best reference, mean; 0..1.
+
+    Tokens are split at white space. The overlap counts *distinct* shared tokens, while precision and
+    recall divide by all tokens, repeats included (`processors/nlp_processor.py`, `compute_f1`).
+    """
+
+    id = "token_f1"
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        pairs = _pairs(batch).with_columns(
+            pl.col("prediction", "reference").cast(pl.String).str.extract_all(_SPLIT)
+        )
+        common = pl.col("prediction").list.set_intersection("reference").list.len()
+        # 2PR / (P + R) with P = common / |p| and R = common / |r|, in the published order.
+        precision = common / pl.col("prediction").list.len()
+        recall = common / pl.col("reference").list.len()
+        f1 = 2 * precision * recall / (precision + recall)
+        return _best(pairs, pl.when(common > 0).then(f1).otherwise(0.0))
+
+
+@register
+class MicroF1(Metric):
+    """Micro-F1 over label sets: 2 TP / (2 TP + FP + FN), pooled over instances; 0..1.
+
+    Labels are separated by `<p>`, stripped and lower-cased on both sides. References of the
+    multi-label types are also separated by comma and space. Several references: the one that
+    shares most labels with the prediction (fewest errors among equals). Empty labels are dropped.
+    """
+
+    id = "micro_f1"
+    statistics = ("tp", "fp", "fn")
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        return self._counts(batch, batch.predictions)
+
+    def worst(self, batch: Batch) -> pl.DataFrame:
+        none = pl.Series([""], dtype=pl.String).new_from_index(0, len(batch.references))
+        return self._counts(batch, none)
+
+    def _counts(self, batch: Batch, predictions: pl.Series) -> pl.DataFrame:
+        multi = batch.task_type in _MULTI_LABEL_TYPES
+        pairs = _pairs(Batch(predictions, batch.references, batch.task_type)).select(
+            "row",
+            p=self._labels("prediction", commas=False),
+            r=self._labels("reference", commas=multi),
+        )
+        shared = pl.col("p").list.set_intersection("r").list.len().cast(pl.Float64)
+        return (
+            pairs.select(
+                "row",
+                tp=shared,
+                fp=pl.col("p").list.len() - shared,
+                fn=pl.col("r").list.len() - shared,
+            )
+            .sort(["row", "tp", "fn"], descending=[False, True, False], maintain_order=True)
+            .group_by("row", maintain_order=True)
+            .first()
+            .select("tp", "fp", "fn")
+            .collect()
+        )
+
+    def _labels(self, column: str, *, commas: bool) -> pl.Expr:
+        labels = _split_labels(pl.col(column).cast(pl.String).str.to_lowercase(), commas=commas)
+        each = pl.element().str.strip_chars(WHITE_SPACE)
+        return labels.list.eval(each.filter(each != "")).list.unique()
+
+    def aggregate(self, stats: pl.DataFrame) -> float:
+        tp, fp, fn = (float(stats[name].sum()) for name in self.statistics)
+        return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
+
+    def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
+        tp, errors = stats["tp"], stats["fp"] + stats["fn"]
+        total = 2 * tp + errors
+        return pl.select(pl.when(total > 0).then(2 * tp / total).otherwise(0.0))[:, 0]
+
+
+@register
+class MicroF1Published(MicroF1):
+    """Micro-F1 as published: references are lower-cased, predictions are not; a text is stripped as
+    a whole and not label by label; an empty text is one empty label."""
+
+    id = "micro_f1_published"
+
+    def _labels(self, column: str, *, commas: bool) -> pl.Expr:
+        text = pl.col(column).cast(pl.String)
+        if column == "reference":
+            text = text.str.to_lowercase()
+        return _split_labels(text, commas=commas, strip=True).list.unique()
+
+
+def _split_labels(text: pl.Expr, *, commas: bool, strip: bool = False) -> pl.Expr:
+    if commas:
+        text = text.str.replace_all(", ", _SEPARATOR, literal=True)
+    if strip:
+        text = text.str.strip_chars(WHITE_SPACE)
+    return text.str.split(_SEPARATOR)

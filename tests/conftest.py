@@ -1,0 +1,147 @@
+"""Shared ground of the tests: small datasets written as they arrive, and a real Prefect server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Settled before anything imports Prefect: nothing is sent out, nothing touches the user's home.
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+os.environ.pop("PREFECT_API_URL", None)
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect home of the tests' own."""
+    home = tmp_path_factory.mktemp("prefect")
+    os.environ["PREFECT_HOME"] = str(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def server(prefect_home: Path) -> Iterator[str]:
+    """A real Prefect server for the whole session; its API address."""
+    from flows.runtime import prefect_server
+
+    with prefect_server() as url:
+        yield url
+
+
+class Bench:
+    """A General-Bench-shaped folder under construction: dataset, submissions, catalogue, store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.dataset = root / "dataset"
+        self.submissions = root / "submissions"
+        self.catalogue = root / "catalogue.csv"
+        self.store = str(root / "store")
+        self._catalogue = ["task_id,modality,paradigm,title,metric_id,specialist_raw"]
+
+    def add_task(
+        self,
+        title: str,
+        metric_id: str,
+        references: Mapping[Any, Any] | Sequence[tuple[Any, Any]],
+        *,
+        modality: str = "language",
+        paradigm: str = "language",
+        task_type: str = "OpenQA",
+        specialist: float = 50.0,
+    ) -> str:
+        """Writes the task's annotation and its line in the catalogue; returns its task id."""
+        slug = title.lower().replace(" ", "-")
+        task_id = f"language.{slug}" if modality == "language" else f"{modality}.{paradigm}.{slug}"
+        pairs = references.items() if isinstance(references, Mapping) else references
+        data = [{"id": i, "input": {"q": "?"}, "output": {"answer": r}} for i, r in pairs]
+        folder = self.dataset / self._where(task_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        annotation = {"task": title, "type": task_type, "data": data}
+        (folder / "annotation.json").write_text(json.dumps(annotation))
+        line = f"{task_id},{modality},{paradigm},{title},{metric_id},{specialist}"
+        self._catalogue = [
+            *(kept for kept in self._catalogue if not kept.startswith(f"{task_id},")),
+            line,
+        ]
+        self.catalogue.write_text("\n".join(self._catalogue) + "\n")
+        return task_id
+
+    def predict(
+        self, model: str, task_id: str, predictions: Mapping[Any, Any] | Sequence[tuple[Any, Any]]
+    ) -> Path:
+        """Writes one prediction.json; returns its path."""
+        pairs = predictions.items() if isinstance(predictions, Mapping) else predictions
+        rows = [{"id": i, "prediction": p} for i, p in pairs]
+        return self.write_prediction(model, task_id, json.dumps(rows))
+
+    def write_prediction(self, model: str, task_id: str, text: str) -> Path:
+        """Writes a prediction file as given, broken or not."""
+        path = self.submissions / model / self._where(task_id) / "prediction.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    @staticmethod
+    def _where(task_id: str) -> Path:
+        parts = task_id.split(".")
+        return Path("nlp", parts[1]) if parts[0] == "language" else Path(*parts)
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the ingest and nightly flows."""
+        return {
+            "dataset": str(self.dataset),
+            "submissions": str(self.submissions),
+            "catalogue_files": [str(self.catalogue)],
+            "base_catalogue": False,
+        }
+
+    def score(self, model: str = "model") -> dict[tuple[str, str], dict[str, Any]]:
+        """Ingests and scores one model without Prefect; rows by (task id, profile)."""
+        from tasks.catalog import load_catalogue
+        from tasks.ingest import finish, ingest_batch, plan
+        from tasks.score import (
+            finish_scores,
+            plan_scores,
+            read_task_scores,
+            score_batch,
+            unscored_rows,
+        )
+        from tasks.schema import QUARANTINE_SCHEMA
+        from tasks.storage import Store
+
+        store = Store(self.store)
+        catalogue = load_catalogue([self.catalogue], base=False)
+        references = None
+        for kind, who, source in (
+            ("references", None, self.dataset),
+            ("predictions", model, self.submissions / model),
+        ):
+            todo = plan(store, kind, who, str(source), catalogue)
+            done = [ingest_batch(store, kind, who, batch, catalogue) for batch in todo.batches]
+            manifest = finish(store, todo, done)
+            references = references or manifest
+        assert references is not None
+        scores = plan_scores(store, model, catalogue, references)
+        rows = unscored_rows(store, scores, catalogue)
+        empty = QUARANTINE_SCHEMA.empty_table()
+        finish_scores(store, model, rows, empty, removed=scores.removed)
+        for batch in scores.batches:
+            result = score_batch(store, model, batch)
+            finish_scores(store, model, result.rows, result.quarantine)
+        self.plan = scores
+        return {
+            (row["task_id"], row["profile"]): row
+            for row in read_task_scores(store, model).iter_rows(named=True)
+        }
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """An empty General-Bench-shaped folder."""
+    return Bench(tmp_path)

@@ -1,0 +1,87 @@
+"""The flows against a real Prefect server: they run there, their runs are recorded, and the
+second run does nothing."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from flows.nightly import nightly
+from tasks.storage import Store
+from tasks.warehouse import connect
+
+pytestmark = pytest.mark.server
+
+
+def levels(store: str) -> dict[str, tuple]:
+    with connect(Store(store)) as database:
+        rows = database.execute(
+            "SELECT model, level_2, level_3, level_4, level_5 FROM leaderboards "
+            "WHERE board_id = 'A' AND profile = 'corrected' AND aggregation = 'modality_mean'"
+        ).fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
+@pytest.fixture
+def filled(bench):
+    for modality, paradigm in (("image", "comprehension"), ("image", "generation")):
+        task_id = bench.add_task(
+            f"Quiz {paradigm}",
+            "accuracy",
+            {n: "A" for n in range(4)},
+            modality=modality,
+            paradigm=paradigm,
+            specialist=60.0,
+        )
+        bench.predict("good", task_id, {n: "A" for n in range(4)})
+        bench.predict("bad", task_id, {0: "A"})
+    task_id = bench.add_task("Words", "accuracy", {n: "A" for n in range(4)}, specialist=75.0)
+    bench.predict("good", task_id, {0: "A", 1: "A", 2: "A", 3: "B"})
+    return bench
+
+
+def test_nightly_runs_on_a_real_server_and_again_without_work(filled, server):
+    report = nightly(filled.store, **filled.arguments())
+    assert report.failures == []
+    assert report.scored_tasks == 5
+    # good: both image tasks 100, language 75 at its specialist's 75. bad: 25 and 25, no win.
+    assert levels(filled.store) == {
+        "good": pytest.approx((100.0, 100.0, 100.0, 75.0)),
+        "bad": pytest.approx((25.0, 0.0, 0.0, 0.0)),
+    }
+    runs = httpx.post(f"{server}/flow_runs/filter", json={}).json()
+    assert {run["name"].split()[0] for run in runs} >= {"nightly", "ingest", "score", "publish"}
+    artifacts = httpx.post(f"{server}/artifacts/filter", json={}).json()
+    assert "leaderboard" in {artifact["key"] for artifact in artifacts}
+
+    again = nightly(filled.store, **filled.arguments())
+    assert again.scored_tasks == 0
+    assert levels(filled.store)["good"] == pytest.approx((100.0, 100.0, 100.0, 75.0))
+
+
+def test_one_changed_prediction_file_scores_one_task(filled, server):
+    nightly(filled.store, **filled.arguments())
+    filled.predict("bad", "image.generation.quiz-generation", {n: "A" for n in range(4)})
+    report = nightly(filled.store, **filled.arguments())
+    assert {r.model: dict(r.scored) for r in report.scores if r.scored} == {
+        "bad": {"predictions changed": 1}
+    }
+    assert levels(filled.store)["bad"] == pytest.approx((62.5, 50.0, 0.0, 0.0))
+
+
+def test_bad_input_is_told_and_the_rest_is_scored(filled, server):
+    """Truncated JSON, an unknown task and an empty folder beside good files."""
+    filled.write_prediction(
+        "good", "image.comprehension.quiz-comprehension", '[{"id": 0, "prediction": "A"}, {"id": 1, "pre'
+    )
+    filled.write_prediction("good", "image.comprehension.no-such-task", "[]")
+    (filled.submissions / "empty").mkdir()
+    report = nightly(filled.store, **filled.arguments())
+    assert set(levels(filled.store)) >= {"good", "bad"}
+    assert levels(filled.store)["good"][0] == pytest.approx((25.0 + 100.0) / 2)
+    store = Store(filled.store)
+    reasons = store.read_table("quarantine", "ingest", "good.parquet").to_pylist()
+    told = " ".join(f"{row['source']}: {row['reason']}" for row in reasons)
+    assert "quiz-comprehension" in told
+    assert "no-such-task" in told
+    assert report.scored_tasks == 5
