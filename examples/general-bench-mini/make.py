@@ -26,17 +26,36 @@ import json
 import shutil
 import tarfile
 import time
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from mini.broken import broken
 from mini.core import Answer, Task
 from mini.figures import LOWER_IS_BETTER, figure
 from mini.generalists import GENERALISTS
 
 HERE = Path(__file__).resolve().parent
 #: As in the pipeline's task table.
-COLUMNS = ["task_id", "modality", "paradigm", "title", "short_title", "aliases", "skill", "metric_id", "unit", "direction", "specialist_raw", "specialist_normalised", "specialist_model", "n_instances", "source", "note"]
+COLUMNS = (
+    "task_id",
+    "modality",
+    "paradigm",
+    "title",
+    "short_title",
+    "aliases",
+    "skill",
+    "metric_id",
+    "unit",
+    "direction",
+    "specialist_raw",
+    "specialist_normalised",
+    "specialist_model",
+    "n_instances",
+    "source",
+    "note",
+)
 #: The envelope with task, skill and type; the others deliver the plain list.
 ENVELOPE = "nearest-neighbour"
 #: Delivered as one archive.
@@ -167,15 +186,19 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=[], help="makers, e.g. mini.image.digit_recognition"
     )
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE, help="where to write")
     options = parser.parse_args()
     makers = all_makers()
     if unknown := set(options.only) - set(makers):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(makers)}")
     chosen = [makers[name] for name in options.only or makers]
+    # scikit-learn warns of labels that a fold lacks; the learners cope with it.
+    warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
 
-    dataset, submissions = options.out / "dataset", options.out / "submissions"
-    for folder in (dataset, submissions):
+    dataset, submissions, broken_submissions = (
+        options.out / name for name in ("dataset", "submissions", "submissions-broken")
+    )
+    for folder in (dataset, submissions, broken_submissions):
         shutil.rmtree(folder, ignore_errors=True)
     catalogue: list[dict[str, Any]] = []
     delivered: dict[str, dict[str, bytes]] = {model: {} for model in GENERALISTS}
@@ -212,6 +235,8 @@ def main() -> None:
             write_tar_gz(submissions / f"{model}.tar.gz", inside)
         else:
             write_files(submissions / model, files)
+    if not options.only:
+        write_files(broken_submissions / "broken-model", broken(delivered[ENVELOPE]))
     with open(options.out / "catalogue.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()

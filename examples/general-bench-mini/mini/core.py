@@ -25,7 +25,7 @@ class Example:
 
     Attributes:
         row: what stands in the annotation beside `id` and `output`.
-        view: all that a generalist may look at: numbers (a 1-d array) or text, made from `row` alone.
+        view: all that a generalist may look at, made from `row` alone: numbers (1-d) or text.
         answer: the reference that models are trained on and specialists scored against.
         accepted: further references that count as right (text only).
         options: the choices, for kind `choice`.

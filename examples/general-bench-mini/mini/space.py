@@ -107,7 +107,7 @@ def terrain_captioning() -> Task:
         specialist=specialist,
         specialist_name="slope features and three tree classifiers that fill a sentence",
         source=TERRAIN,
-        note="captions by rule from the full elevation, the input is coarser; west trains, east tests",
+        note="captions by rule from the full elevation, of which the input is a coarse view",
     )
 
 
