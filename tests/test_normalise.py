@@ -127,6 +127,6 @@ def test_refused_values(arguments: tuple, message: str) -> None:
 
 
 def test_a_declared_range_is_kept() -> None:
-    with pytest.raises(ValueError, match="outside 0..100"):
+    with pytest.raises(ValueError, match=r"outside 0\.\.100"):
         normalise("identity", None, "percent", 100.5, minimum=0, maximum=100)
     assert normalise("affine", None, "raw", 3.0, minimum=2, maximum=6) == 25.0

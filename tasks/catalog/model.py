@@ -104,7 +104,7 @@ class Catalogue:
         except KeyError:
             raise UserError(
                 f"the catalogue has no task {task_id!r}",
-                "list the known ones with `general-level tasks`, or add it in a catalogue file",
+                "look for its name with `general-level task`, or add it in a catalogue file",
             ) from None
         return Task(**{**row, "aliases": split_names(row["aliases"])})
 
