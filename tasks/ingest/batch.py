@@ -1,0 +1,286 @@
+"""Reading one batch of task files into one Parquet part, in a worker process."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.catalog import Catalogue
+from tasks.ingest.discover import TaskFile, open_file
+from tasks.ingest.payload import Payload, Unreadable, instance_id, prediction, reference
+from tasks.ingest.quarantine import refusal
+from tasks.ingest.read import DamagedFile, TaskFileReader
+from tasks.schema import INSTANCE_SCHEMA, QUARANTINE_SCHEMA, TaskEntry
+from tasks.storage import PARQUET_OPTIONS, Store, quote_name
+
+#: Raise it when a change here alters what is stored for the same bytes: everything is read again.
+READER_VERSION = "1"
+
+#: Rows, or characters of payload, after which a row group is written: what bounds the memory.
+_GROUP_ROWS = 50_000
+_GROUP_CHARACTERS = 16 * 2**20
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What came of a batch: manifest entries, refused files by task, quarantine rows, counts."""
+
+    entries: list[TaskEntry] = field(default_factory=list)
+    refused_files: dict[str, str] = field(default_factory=dict)
+    quarantine: pa.Table = field(default_factory=QUARANTINE_SCHEMA.empty_table)
+    rows: int = 0
+
+
+def ingest_batch(
+    store: Store, kind: str, model: str | None, files: Sequence[TaskFile], catalogue: Catalogue
+) -> BatchResult:
+    """Reads the files and writes their rows as one part.
+
+    Args:
+        kind: `references` or `predictions`.
+        model: the model's name, None for references.
+        files: task files of one source.
+
+    A file that cannot be read at all is refused whole and the others go on. Errors of the storage
+    itself are raised: they may pass, and the batch is tried again.
+    """
+    result = BatchResult()
+    quarantine: list[dict[str, Any]] = []
+    part = _part_name(kind, model, files, catalogue)
+
+    def write(handle: Any) -> None:
+        with pq.ParquetWriter(handle, INSTANCE_SCHEMA, **PARQUET_OPTIONS) as writer:
+            groups = 0
+            for file in files:
+                groups = _ingest_file(writer, groups, file, part)
+
+    def _ingest_file(writer: pq.ParquetWriter, groups: int, file: TaskFile, part: str) -> int:
+        numeric = catalogue.task(file.task_id).payload == "number"
+        media = catalogue.task(file.task_id).payload in ("media", "features")
+        rows = _Rows(kind, model, file, numeric=numeric, media=media and kind == "predictions")
+        first, written = groups, 0
+        with open_file(file) as handle:
+            for table in rows.read(handle):
+                writer.write_table(table, row_group_size=table.num_rows)
+                groups, written = groups + 1, written + table.num_rows
+        quarantine.extend(rows.quarantine)
+        if rows.refused and not written:
+            result.refused_files[file.task_id] = file.fingerprint
+            return groups
+        result.rows += written
+        result.entries.append(
+            TaskEntry(
+                task_id=file.task_id,
+                source=file.source,
+                fingerprint=file.fingerprint,
+                content_sha256=rows.content_sha256(),
+                part=part,
+                row_groups=(first, groups),
+                rows=written,
+                quarantined=len(rows.quarantine),
+                task_type=rows.task_type,
+                title=rows.title,
+            )
+        )
+        return groups
+
+    folder = ("references",) if model is None else ("predictions", quote_name(model))
+    store.write(write, *folder, "parts", part)
+    result.quarantine = pa.Table.from_pylist(quarantine, QUARANTINE_SCHEMA)
+    return result
+
+
+class _Rows:
+    """The good rows of one file as tables, and its bad rows as quarantine."""
+
+    def __init__(
+        self, kind: str, model: str | None, file: TaskFile, *, numeric: bool, media: bool
+    ) -> None:
+        self.quarantine: list[dict[str, Any]] = []
+        self.refused = False
+        self.task_type = ""
+        self.title = ""
+        self._kind, self._model, self._file = kind, model, file
+        self._numeric, self._media = numeric, media
+        self._seen: set[int] = set()
+        self._sha256 = ""
+        self._media_digest = hashlib.sha256()
+
+    def content_sha256(self) -> str:
+        """Hash of all that the stored rows depend on; known when all rows were read."""
+        parts = (READER_VERSION, self._kind, str(self._numeric), self._sha256)
+        media = self._media_digest.hexdigest() if self._media else ""
+        return hashlib.sha256("\n".join((*parts, media)).encode()).hexdigest()
+
+    def read(self, handle: Any) -> Iterator[pa.Table]:
+        """Tables of `INSTANCE_SCHEMA`, each to be one row group."""
+        columns = _Columns(self._file.task_id)
+        position = -1
+        reader: TaskFileReader | None = None
+        try:
+            reader = TaskFileReader(handle, self._file.size)
+            for position, row in enumerate(reader):
+                if position == 0:
+                    self.task_type, self.title = reader.task_type, reader.title
+                self._take(columns, position, row)
+                if columns.full():
+                    yield columns.table()
+        except DamagedFile as damage:
+            self.refused = position < 0
+            self._refuse(str(damage), None if position < 0 else position + 1)
+        except (EOFError, OSError) as error:
+            if isinstance(error, (PermissionError, ConnectionError, TimeoutError)):
+                raise
+            self.refused = position < 0
+            self._refuse(f"cannot be read: {error}", None if position < 0 else position + 1)
+        if reader is not None:
+            self.task_type, self.title = reader.task_type, reader.title
+            self._sha256 = reader.sha256
+        if columns.position:
+            yield columns.table()
+
+    def _take(self, columns: _Columns, position: int, row: Any) -> None:
+        key: str | None = None
+        try:
+            if not isinstance(row, dict):
+                raise Unreadable("a row must be an object with an id")
+            if "id" not in row:
+                raise Unreadable("the row has no id")
+            key = instance_id(row["id"])
+            fingerprint = hash(key)
+            again = fingerprint in self._seen
+            self._seen.add(fingerprint)
+            if again:
+                # Repeated predictions are stored, so that scoring sees that the id is ambiguous.
+                kept = self._kind == "predictions"
+                told = "scored as wrong" if kept else "the first one counts"
+                self._refuse(f"the id occurs more than once: {told}", position, key, row)
+                if not kept:
+                    return
+            if self._kind == "references":
+                if row.get("output") is None:
+                    return  # the close set: inputs only
+                payload = reference(row["output"], self.task_type, self._numeric)
+                columns.add(key, position, payload, None, None)
+                return
+            value = _predicted(row)
+            if self._media:
+                path, digest = self._media_file(value)
+                columns.add(key, position, Payload("media"), path, digest)
+            else:
+                columns.add(key, position, prediction(value), None, None)
+        except Unreadable as error:
+            self._refuse(str(error), position, key, row)
+
+    def _media_file(self, value: Any) -> tuple[str, str]:
+        """(path, sha256) of a generated file named by a prediction. Raises `Unreadable`."""
+        if not isinstance(value, str) or not value:
+            raise Unreadable("the prediction must be the path of a file in the submission")
+        path = posixpath.normpath(value.replace("\\", "/"))
+        if "://" in value or path.startswith(("/", "..")) or ":" in path.split("/")[0]:
+            raise Unreadable("the path must be relative and stay inside the submission")
+        here = self._file
+        if here.member:
+            where = posixpath.join(posixpath.dirname(here.member), path)
+            media = TaskFile(here.task_id, here.url, where, 0, "")
+        else:
+            fs, file = fsspec.url_to_fs(here.url)
+            media_path = posixpath.join(posixpath.dirname(file), path)
+            media = TaskFile(here.task_id, fs.unstrip_protocol(media_path), "", 0, "")
+        digest = hashlib.sha256()
+        try:
+            with open_file(media) as handle:
+                while chunk := handle.read(2**20):
+                    digest.update(chunk)
+        except (FileNotFoundError, KeyError, IsADirectoryError):
+            raise Unreadable(f"the submission has no file {path}") from None
+        self._media_digest.update(digest.digest())
+        return path, digest.hexdigest()
+
+    def _refuse(
+        self, reason: str, position: int | None, key: str | None = None, row: Any = None
+    ) -> None:
+        self.quarantine.append(
+            refusal(
+                self._file.source,
+                reason,
+                model=self._model,
+                task_id=self._file.task_id,
+                position=position,
+                instance_id=key,
+                excerpt=row,
+            )
+        )
+
+
+class _Columns:
+    """The rows of the next row group, as columns."""
+
+    def __init__(self, task_id: str) -> None:
+        self._task_id = task_id
+        self._clear()
+
+    def _clear(self) -> None:
+        self.instance_id: list[str] = []
+        self.position: list[int] = []
+        self.payload: list[Payload] = []
+        self.media: list[tuple[str | None, str | None]] = []
+        self._characters = 0
+
+    def add(
+        self, key: str, position: int, payload: Payload, path: str | None, digest: str | None
+    ) -> None:
+        self.instance_id.append(key)
+        self.position.append(position)
+        self.payload.append(payload)
+        self.media.append((path, digest))
+        self._characters += len(payload.text or payload.json or "")
+        self._characters += sum(map(len, payload.texts or ()))
+
+    def full(self) -> bool:
+        return len(self.position) >= _GROUP_ROWS or self._characters >= _GROUP_CHARACTERS
+
+    def table(self) -> pa.Table:
+        kinds, texts, lists, numbers, structures = zip(*self.payload, strict=True)
+        paths, digests = zip(*self.media, strict=True)
+        arrays = [
+            [self._task_id] * len(self.position),
+            self.instance_id,
+            self.position,
+            kinds,
+            texts,
+            lists,
+            numbers,
+            structures,
+            paths,
+            digests,
+        ]
+        typed = [pa.array(a, f.type) for a, f in zip(arrays, INSTANCE_SCHEMA, strict=True)]
+        self._clear()
+        return pa.Table.from_arrays(typed, schema=INSTANCE_SCHEMA)
+
+
+def _predicted(row: dict[str, Any]) -> Any:
+    for name in ("prediction", "prediction_final"):
+        if name in row:
+            return row[name]
+    raise Unreadable('the row has no "prediction"')
+
+
+def _part_name(
+    kind: str, model: str | None, files: Sequence[TaskFile], catalogue: Catalogue
+) -> str:
+    """Named after what it is made of: reading the same batch again writes the same part."""
+    parts = [READER_VERSION, kind, model or ""]
+    for file in files:
+        payload = catalogue.task(file.task_id).payload
+        parts += [file.task_id, file.source, file.fingerprint, payload]
+    text = "\n".join(parts).encode("utf-8", "backslashreplace")
+    return hashlib.sha256(text).hexdigest()[:24] + ".parquet"

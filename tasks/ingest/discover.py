@@ -1,0 +1,326 @@
+"""Which task files a source holds: folders, one archive a task, or one archive of all.
+
+A task file is known by where it lies, `[modality]/[paradigm]/<task folder>/<file>`, in any case and
+with language tasks lacking the paradigm; folders above are ignored. What cannot be placed is refused
+with a reason, never skipped in silence.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import fsspec
+import msgspec
+from fsspec.implementations.local import LocalFileSystem
+
+from tasks.catalog import Catalogue
+from tasks.errors import UserError
+from tasks.ingest.quarantine import printable, refusal
+
+#: Names of the files that hold a task's rows, the usual one first.
+FILE_NAMES = {"references": ("annotation.json",), "predictions": ("prediction.json",)}
+ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
+
+#: An archive member is refused when it unpacks to more than this, or grows beyond this ratio.
+MEMBER_LIMIT = 8 * 2**30
+MEMBER_RATIO = 1_000
+#: Small members may compress by any ratio: a file of zeros is no bomb below this size.
+MEMBER_FREE = 64 * 2**20
+
+_MODALITIES = {"image", "video", "audio", "3d", "language", "nlp"}
+_PARADIGMS = {"comprehension", "generation"}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """One task's file. `member` is its name inside the archive at `url`, empty for a plain file."""
+
+    task_id: str
+    url: str
+    member: str
+    size: int
+    fingerprint: str
+
+    @property
+    def source(self) -> str:
+        """How people name the file."""
+        return f"{self.url}!{self.member}" if self.member else self.url
+
+
+@dataclass(slots=True)
+class Discovery:
+    """Task files found, one a task, and what was refused (rows of `QUARANTINE_SCHEMA`)."""
+
+    files: list[TaskFile] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One model's outputs: a folder or an archive."""
+
+    model: str
+    url: str
+
+
+def list_submissions(url: str) -> list[Submission]:
+    """The models below a folder: each child folder or archive is one.
+
+    A folder's `model.json` with a `name` overrides the folder's name.
+
+    Raises:
+        UserError: when the folder does not exist, holds no model, or names a model twice.
+    """
+    fs, root = _open(url)
+    found: dict[str, Submission] = {}
+    for entry in sorted(fs.ls(root, detail=True), key=lambda e: str(e["name"])):
+        path = str(entry["name"]).rstrip("/")
+        name = path.rsplit("/", 1)[-1]
+        if name.startswith(".") or path == root.rstrip("/"):
+            continue
+        if entry["type"] == "directory":
+            model = _name_in_file(fs, f"{path}/model.json") or name
+        elif name.lower().endswith(ARCHIVES):
+            model = _without_suffix(name)
+        else:
+            continue
+        if model in found:
+            raise UserError(
+                f"two submissions are named {model!r}: {found[model].url} and {path}",
+                "rename one of them",
+            )
+        found[model] = Submission(model, fs.unstrip_protocol(path) if _remote(fs) else path)
+    if not found:
+        raise UserError(
+            f"{url} holds no submission",
+            "each model is one folder or archive (.zip, .tar.gz) in it",
+        )
+    return [found[model] for model in sorted(found)]
+
+
+def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None) -> Discovery:
+    """Finds the task files of a dataset (`references`) or of a submission (`predictions`).
+
+    Raises:
+        UserError: when the source does not exist or cannot be opened at all.
+    """
+    fs, root = _open(url)
+    result = Discovery()
+    places: dict[str, TaskFile] = {}
+    for path, member, size, fingerprint, problem in _candidates(fs, root, kind):
+        place = PurePosixPath(member or path[len(root) :].lstrip("/"))
+        source = f"{_url(fs, path)}!{member}" if member else _url(fs, path)
+        if problem:
+            task_id, _ = _resolve(place, root, catalogue)
+            result.refused.append(refusal(source, problem, model=model, task_id=task_id))
+            continue
+        archive = path[len(root) :].lstrip("/") if member and path != root else ""
+        task_id, reason = _resolve(place, root, catalogue, archive)
+        if task_id is None:
+            task_id = _by_title(fs, path, member, place, root, catalogue)
+        if task_id is None:
+            result.refused.append(refusal(source, reason, model=model))
+        elif task_id in places:
+            told = f"{task_id} was already found at {places[task_id].source}: remove one of them"
+            result.refused.append(refusal(source, told, model=model, task_id=task_id))
+        else:
+            places[task_id] = TaskFile(task_id, _url(fs, path), member, size, fingerprint)
+    result.files = [places[task_id] for task_id in sorted(places)]
+    result.refused += _folders_without_file(fs, root, kind, catalogue, model)
+    if not result.files and not result.refused:
+        wanted = " or ".join(FILE_NAMES[kind])
+        told = f"no {wanted} in it: expected <modality>/<paradigm>/<task>/{FILE_NAMES[kind][0]}"
+        result.refused.append(refusal(_url(fs, root), told, model=model))
+    return result
+
+
+def open_file(file: TaskFile) -> BinaryIO:
+    """The bytes of a task file, unpacked if it lies in an archive."""
+    fs, path = fsspec.url_to_fs(file.url)
+    if not file.member:
+        return fs.open(path, "rb")
+    if path.lower().endswith(".zip"):
+        return zipfile.ZipFile(fs.open(path, "rb")).open(file.member)  # type: ignore[return-value]
+    handle = fs.open(path, "rb")
+    archive = tarfile.open(fileobj=handle, mode="r:*")  # noqa: SIM115 - closed with the reader
+    found = archive.extractfile(file.member)
+    if found is None:
+        raise FileNotFoundError(file.source)
+    return found  # type: ignore[return-value]
+
+
+_Candidate = tuple[str, str, int, str, str]  # path, member, size, fingerprint, problem
+
+
+def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
+    """Task files in a tree and inside its archives, sorted by path."""
+    if fs.isfile(root):
+        yield from _in_archive(fs, root, kind)
+        return
+    real_root = Path(root).resolve() if isinstance(fs, LocalFileSystem) else None
+    for path, info in sorted(fs.find(root, detail=True).items()):
+        name = path.rsplit("/", 1)[-1]
+        if name.lower().endswith(ARCHIVES):
+            yield from _in_archive(fs, path, kind)
+        elif name.lower() in FILE_NAMES[kind]:
+            outside = real_root and not Path(path).resolve().is_relative_to(real_root)
+            problem = "the link leads out of the source: put the file itself there" if outside else ""
+            yield path, "", int(info["size"]), _fingerprint(info), problem
+
+
+def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
+    try:
+        with fs.open(path, "rb") as handle:
+            if path.lower().endswith(".zip"):
+                members = [
+                    (i.filename, i.file_size, i.compress_size, f"zip:{i.CRC:08x}:{i.file_size}", True)
+                    for i in zipfile.ZipFile(handle).infolist()
+                    if not i.is_dir()
+                ]
+            else:
+                whole = _fingerprint(fs.info(path))
+                with tarfile.open(fileobj=handle, mode="r:*") as archive:
+                    members = [
+                        (m.name, m.size, m.size, f"tar:{whole}:{m.name}:{m.size}", m.isfile())
+                        for m in archive
+                        if not m.isdir()
+                    ]
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        yield path, "", 0, "", f"the archive cannot be read ({error}): pack it again"
+        return
+    for name, size, packed, fingerprint, plain in sorted(members):
+        if name.rsplit("/", 1)[-1].lower() not in FILE_NAMES[kind]:
+            continue
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        problem = ""
+        if not plain or name.startswith(("/", "\\")) or ".." in parts:
+            problem = "the member's path leaves the archive or is a link: pack plain files"
+        elif size > MEMBER_LIMIT or (size > MEMBER_FREE and size > packed * MEMBER_RATIO):
+            problem = f"the member unpacks to {size:,} bytes: beyond the limit for archives"
+        yield path, name, size, fingerprint, problem
+
+
+def _resolve(
+    place: PurePosixPath, root: str, catalogue: Catalogue, archive: str = ""
+) -> tuple[str | None, str]:
+    """(task id, "") of a place, or (None, why not). The folders are matched from the inside out.
+
+    One archive a task names the task itself when its members lie at its top.
+    """
+    folders = [*PurePosixPath(archive).parts[:-1]] if archive else []
+    if archive:
+        folders.append(_without_suffix(PurePosixPath(archive).name))
+    folders += place.parts[:-1]
+    above = [_without_suffix(PurePosixPath(root).name)] if root else []
+    every = above + folders
+    sides = [i for i, name in enumerate(every) if name.lower() in _MODALITIES]
+    modality = every[sides[-1]] if sides else None
+    paradigm = next((name for name in reversed(every) if name.lower() in _PARADIGMS), None)
+    names = [n for n in reversed(folders) if n.lower() not in _MODALITIES | _PARADIGMS]
+    for name in names[:2]:
+        task_id = catalogue.resolve(modality, paradigm, name)
+        if task_id is not None:
+            return task_id, ""
+    where = "/".join(folders) or "."
+    return None, f"no task of the catalogue is called {names[0] if names else where!r} ({where})"
+
+
+def _by_title(
+    fs: Any, path: str, member: str, place: PurePosixPath, root: str, catalogue: Catalogue
+) -> str | None:
+    """The task that the file's own title names, looked for in its first and last kilobytes."""
+    file = TaskFile("", _url(fs, path), member, 0, "")
+    try:
+        with open_file(file) as handle:
+            head = handle.read(65_536)
+    except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError):
+        return None
+    title = _string_after(head, b'"task"')
+    if title is None:
+        return None
+    folders = [n.lower() for n in (*PurePosixPath(root).parts[-1:], *place.parts)]
+    modality = next((n for n in reversed(folders) if n in _MODALITIES), None)
+    paradigm = next((n for n in reversed(folders) if n in _PARADIGMS), None)
+    return catalogue.resolve(modality, paradigm, title)
+
+
+def _string_after(data: bytes, key: bytes) -> str | None:
+    """The JSON string that is the value of a key in the raw bytes, if it is one."""
+    start = data.find(key)
+    if start < 0:
+        return None
+    rest = data[start + len(key) :].lstrip()
+    if not rest.startswith(b":"):
+        return None
+    rest = rest[1:].lstrip()
+    end = rest.find(b'"', 1)
+    try:
+        return msgspec.json.decode(rest[: end + 1], type=str) if end > 0 else None
+    except msgspec.DecodeError:
+        return None
+
+
+def _folders_without_file(
+    fs: Any, root: str, kind: str, catalogue: Catalogue, model: str | None
+) -> list[dict[str, Any]]:
+    """Task folders that lack their file (an empty folder, a misspelt name)."""
+    if fs.isfile(root) or not isinstance(fs, LocalFileSystem):
+        return []  # object stores have no empty folders
+    refused = []
+    for folder, folders, names in fs.walk(root):
+        if folders or any(n.lower() in FILE_NAMES[kind] or n.lower().endswith(ARCHIVES) for n in names):
+            continue
+        place = PurePosixPath(folder[len(root) :].lstrip("/"), "x")
+        task_id, _ = _resolve(place, root, catalogue)
+        if not names or task_id is not None:
+            told = f"no {FILE_NAMES[kind][0]} in this folder"
+            refused.append(refusal(folder, told, model=model, task_id=task_id))
+    return refused
+
+
+def _open(url: str) -> tuple[Any, str]:
+    fs, root = fsspec.url_to_fs(str(url))
+    root = root.rstrip("/")
+    try:
+        there = fs.exists(root)
+    except PermissionError as error:
+        raise UserError(f"{url} may not be read: {error}", "check the credentials") from None
+    if not there:
+        raise UserError(f"{url} does not exist", "check the path, or the bucket and credentials")
+    return fs, root
+
+
+def _remote(fs: Any) -> bool:
+    return not isinstance(fs, LocalFileSystem)
+
+
+def _url(fs: Any, path: str) -> str:
+    return printable(fs.unstrip_protocol(path) if _remote(fs) else path)
+
+
+def _without_suffix(name: str) -> str:
+    for suffix in ARCHIVES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _fingerprint(info: dict[str, Any]) -> str:
+    """The cheap identity of a file: ETag where there is one, else size and time of change."""
+    etag = info.get("ETag") or info.get("etag")
+    changed = info.get("mtime") or info.get("LastModified") or info.get("created")
+    return f"{info.get('size')}:{etag or changed}"
+
+
+def _name_in_file(fs: Any, path: str) -> str | None:
+    try:
+        value = msgspec.json.decode(fs.cat_file(path))
+    except (FileNotFoundError, msgspec.DecodeError, NotADirectoryError):
+        return None
+    name = value.get("name") if isinstance(value, dict) else None
+    return name if isinstance(name, str) and name.strip() else None
