@@ -3,4 +3,4 @@
 -- inputs: stg_tasks
 -- columns:
 --   task_id: canonical id
-FROM stg_tasks
+SELECT * FROM stg_tasks

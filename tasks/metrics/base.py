@@ -29,11 +29,14 @@ class Batch:
         references: `pl.List(pl.String)` for text metrics (one or more alternatives, never empty,
             never null), `pl.List(pl.Float64)` for number metrics.
         task_type: the annotation's `type`, lower-cased; some label metrics split by it.
+        corpus: references of all the task's instances, answered or not, for metrics that weigh
+            words by how common they are; None when `references` are all there are.
     """
 
     predictions: pl.Series
     references: pl.Series
     task_type: str = ""
+    corpus: pl.Series | None = None
 
 
 class Metric(ABC):

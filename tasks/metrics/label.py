@@ -105,6 +105,69 @@ def _first_reference(batch: Batch) -> pl.Series:
 
 
 @register
+class WeightedFScore(Metric):
+    """F-score of classification: each class's F1, weighted by its number of instances; 0..1.
+
+    As `sklearn.metrics.f1_score(average="weighted")`, and as MUStARD reports it (arXiv:1906.01815,
+    section 5). A prediction is right when it equals any reference, case ignored; otherwise it counts
+    against the class that it names. An instance's class is its first reference.
+    """
+
+    id = "f_score"
+    statistics = ("score",)
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        stripped = batch.references.cast(pl.List(pl.String)).list.eval(
+            pl.element().str.strip_chars(WHITE_SPACE).str.to_lowercase()
+        )
+        given = batch.predictions.cast(pl.String).str.strip_chars(WHITE_SPACE).str.to_lowercase()
+        frame = pl.DataFrame({"reference": stripped, "prediction": given})
+        right = pl.col("reference").list.contains(pl.col("prediction"))
+        expected = pl.col("reference").list.first()
+        return frame.select(
+            score=right.cast(pl.Float64),
+            group=pl.struct(
+                expected=expected, predicted=pl.when(right).then(expected).otherwise("prediction")
+            ).struct.json_encode(),
+        )
+
+    def worst(self, batch: Batch) -> pl.DataFrame:
+        stats = self.compute(Batch(pl.Series([""]).new_from_index(0, len(batch.references)), batch.references))
+        return stats.with_columns(
+            score=pl.lit(0.0),
+            group=pl.struct(
+                expected=_classes(stats)["expected"], predicted=pl.lit(None, pl.String)
+            ).struct.json_encode(),
+        )
+
+    def aggregate(self, stats: pl.DataFrame) -> float:
+        classes = _classes(stats)
+        right = classes.filter(pl.col("expected") == pl.col("predicted"))
+        tp = right.group_by(label="expected").agg(tp=pl.len())
+        named = classes.drop_nulls("predicted").group_by(label="predicted").agg(named=pl.len())
+        support = classes.group_by(label="expected").agg(support=pl.len())
+        f1 = (
+            support.join(tp, on="label", how="left")
+            .join(named, on="label", how="left")
+            .fill_null(0)
+            .sort("label")
+            .select(
+                f1=2 * pl.col("tp") / (pl.col("named") + pl.col("support")), support=pl.col("support")
+            )
+        )
+        return float((f1["f1"] * f1["support"]).sum()) / classes.height
+
+    def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
+        return stats["score"]
+
+
+def _classes(stats: pl.DataFrame) -> pl.DataFrame:
+    """The pairs of expected and predicted class that a weighted F-score keeps in `group`."""
+    pair = pl.Struct({"expected": pl.String, "predicted": pl.String})
+    return stats.select(pl.col("group").str.json_decode(pair)).unnest("group")
+
+
+@register
 class TokenF1(MeanMetric):
     """Token F1 as published for open question answering, best reference, mean; 0..1.
 

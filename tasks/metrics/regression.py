@@ -82,3 +82,10 @@ class RootMeanSquaredError(MeanSquaredError):
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return (stats["error"] / stats["n"]).sqrt()
+
+
+@register
+class RootMeanSquare(RootMeanSquaredError):
+    """RMS error: RMSE under the name, and with the map, of the published RMS tasks; 0.. ."""
+
+    id = "rms"

@@ -177,7 +177,7 @@ def _score_task(job: ScoreJob, instances: pl.DataFrame) -> dict[str, pl.DataFram
         for rows, statistics in ((answered, metric.compute), (wrong, metric.worst)):
             if rows.is_empty():
                 continue
-            stats = statistics(Batch(rows["prediction"], rows["reference"], task_type))
+            stats = statistics(Batch(rows["prediction"], rows["reference"], task_type, instances["reference"]))
             if "group" not in stats.columns:
                 stats = stats.with_columns(group=pl.lit(None, pl.String))
             stats = stats.select(*metric.statistics, "group")
