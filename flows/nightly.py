@@ -13,6 +13,7 @@ from flows.options import RunReport
 from flows.publish import publish
 from flows.score import score
 from tasks.catalog import load_catalogue
+from tasks.report.past_results import import_past_results
 from tasks.storage import Store
 
 
@@ -42,8 +43,6 @@ def nightly(
     if dataset is not None or submissions is not None:
         report.ingest = ingest(store_url, dataset, submissions, **catalogue, **chosen)
     for path in results:
-        from tasks.report.past_results import import_past_results
-
         loaded = load_catalogue(catalogue_files, base=base_catalogue)
         report.imports.append(import_past_results(Store(store_url), path, loaded))
     report.seconds["ingest"] = time.perf_counter() - began

@@ -64,7 +64,7 @@ checked AS (
         coverage,
         CASE
             WHEN out_of_range
-                THEN printf('raw score %s is outside %s to %s', raw_score, minimum, maximum)
+                THEN concat('raw score ', raw_score, ' is outside ', minimum, ' to ', maximum)
             ELSE reason
         END AS reason,
         origin,
