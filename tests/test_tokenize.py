@@ -1,0 +1,70 @@
+"""The tokeniser's fast path gives NLTK's tokens exactly, and needs no download."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import statistics
+import string
+
+import punkt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nltk.tokenize.destructive import NLTKWordTokenizer
+from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+
+from tasks.metrics.tokenize import word_tokens
+
+PIECES = (
+    "Dr. Smith U.S. etc. e.g. 3.14 1,000 it's don't 'tis cannot gonna (see below) ... wait... "
+    "what?! No! yes. a. Mr. well-known -- co. Inc. $5 #1 50% http://a.b/c?d=e foo:bar x: 'quoted' "
+    "O'Neil's 's n't a.b. 1. 2). end.) Hello world the St. Jan. naïve 日本語。 emoji😀. [x] a;b and/or "
+    ". , ? ! ' wouldn't've D'ye more'n <p> x.y.z A I no. p.m. s' '' \"hi\" `` The cat sat. ran,"
+).split()
+
+
+def punkt_parameters() -> PunktParameters:
+    """NLTK's Punkt parameters from the published English model."""
+    model = punkt.load_model("english")
+    parameters = PunktParameters()
+    parameters.abbrev_types = set(model.abbrev_types)
+    parameters.collocations = set(model.collocations)
+    parameters.sent_starters = set(model.sent_starters)
+    parameters.ortho_context.update(model.ortho_context)
+    return parameters
+
+
+SENTENCES = PunktSentenceTokenizer(punkt_parameters())
+TREEBANK = NLTKWordTokenizer()
+
+
+def word_tokenize(text: str) -> list[str]:
+    """What `nltk.word_tokenize` does, on the same parameters."""
+    return [token for s in SENTENCES.tokenize(text) for token in TREEBANK.tokenize(s)]
+
+
+def test_twenty_thousand_awkward_texts():
+    rng = random.Random(1)
+    for _ in range(20_000):
+        text = " ".join(rng.choices(PIECES, k=rng.randint(0, 12)))
+        assert word_tokens(text) == word_tokenize(text), text
+
+
+def test_real_prose():
+    texts = [inspect.getdoc(o) or "" for m in (statistics, random, string) for o in vars(m).values()]
+    lines = [line for text in texts for line in (text, " ".join(text.split()), *text.splitlines())]
+    assert len(lines) > 500
+    for line in lines:
+        assert word_tokens(line) == word_tokenize(line), line
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.one_of(
+        st.text(),
+        st.text(alphabet="ab .,?!'\"()`-:;0123\n\t\u00a0“”…é"),
+        st.lists(st.sampled_from(PIECES)).map(" ".join),
+    )
+)
+def test_any_text(text):
+    assert word_tokens(text) == word_tokenize(text)
