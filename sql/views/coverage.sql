@@ -3,6 +3,14 @@
 -- inputs: task_results
 -- columns:
 --   model: model name
+--   tasks_scored: tasks with a score
+--   tasks_unsupported: tasks that the model does not support
+--   tasks_refused: tasks that arrived and could not be scored
+--   instances: instances of the tasks that arrived
+--   instances_scored: instances with one readable prediction
+--   instances_missing: instances without a prediction
+--   instances_unreadable: instances whose prediction could not be read
+--   instances_duplicate: instances with several predictions
 SELECT
     model,
     count_if(status = 'scored') AS tasks_scored,

@@ -1,0 +1,159 @@
+"""The results database: swapped in whole, checked first, commented, and safe to read meanwhile."""
+
+from __future__ import annotations
+
+import duckdb
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.catalog import load_catalogue
+from tasks.errors import UserError
+from tasks.storage import Store
+from tasks.warehouse import RunInfo, build, connect, leaderboard, load_models
+from tasks.warehouse import build as build_module
+from tests.test_levels import TWO_MODALITIES, catalogue_of, publish
+
+HOSTILE = ["x'; DROP TABLE levels;--", 'a "quoted" name', "slash/and\\back", "😀 emoji", "..", "%41", "CON"]
+
+
+@pytest.fixture
+def published(tmp_path):
+    catalogue = catalogue_of(tmp_path, TWO_MODALITIES)
+    return publish(tmp_path, catalogue, {"m": {"image.comprehension.ic1": 90.0}}), catalogue
+
+
+def test_names_are_data_whatever_they_contain(tmp_path):
+    catalogue = catalogue_of(tmp_path, TWO_MODALITIES)
+    store = publish(tmp_path, catalogue, {name: {"language.l1": 50.0} for name in HOSTILE})
+    assert set(leaderboard(store)["model"]) == set(HOSTILE)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["catalogue.csv", "store"]
+
+
+def test_every_table_and_column_says_what_it_is(published):
+    store, _ = published
+    with connect(store) as database:
+        models = {m.name: m for kind in ("staging", "marts", "views") for m in load_models(kind)}
+        for name, model in models.items():
+            assert model.about and model.grain and model.columns, name
+            found = [row[0] for row in database.execute(f"DESCRIBE {name}").fetchall()]
+            assert found == list(model.columns), name
+            for source in model.inputs:
+                assert source in model.sql
+        commented = dict(
+            database.execute(
+                "SELECT table_name || '.' || column_name, comment FROM duckdb_columns() "
+                "WHERE table_name = 'levels'"
+            ).fetchall()
+        )
+        assert commented["levels.level_2"] == models["levels"].columns["level_2"]
+
+
+def test_exports_say_where_they_come_from(published):
+    store, catalogue = published
+    path = store.path("published", "test", "levels.parquet")
+    metadata = pq.read_schema(path).metadata
+    assert metadata[b"general_level.run_id"] == b"test"
+    assert metadata[b"general_level.catalogue_sha256"] == catalogue.fingerprint.encode()
+    with connect(store) as database:
+        rows = database.sql("SELECT * FROM levels ORDER BY ALL").pl()
+    assert pl.read_parquet(path).equals(rows)
+
+
+def test_history_keeps_every_run_and_a_repeated_one_once(published):
+    store, catalogue = published
+    for run in ("second", "third", "third"):
+        build(store, catalogue, RunInfo.now(run))
+    with connect(store) as database:
+        runs = database.execute("SELECT run_id FROM runs ORDER BY published_at").fetchall()
+        assert [row[0] for row in runs] == ["test", "second", "third"]
+        counts = database.execute(
+            "SELECT run_id, count(*) FROM level_history GROUP BY ALL"
+        ).fetchall()
+        assert len({count for _, count in counts}) == 1
+
+
+def test_a_failing_check_leaves_the_last_good_results(published, monkeypatch):
+    store, catalogue = published
+    before = store.read_bytes("results.duckdb")
+    good = build_module.__globals__["load_models"]
+
+    def with_failing_check(kind):
+        models = good(kind)
+        if kind == "checks":
+            bad = models[0]
+            models = [type(bad)("always", "checks", "Always fails.", "", (), {}, "SELECT 1 AS offence")]
+        return models
+
+    monkeypatch.setitem(build_module.__globals__, "load_models", with_failing_check)
+    with pytest.raises(UserError, match="check always failed"):
+        build(store, catalogue, RunInfo.now("broken"))
+    assert store.read_bytes("results.duckdb") == before
+    assert "broken" not in store.names("published")
+
+
+def test_each_check_finds_what_it_is_for(published):
+    """A check that cannot fail is no check: each is run on a database spoilt for it."""
+    store, _ = published
+    spoil = {
+        "scores_in_range": "UPDATE task_results SET score = 101 WHERE task_id = 'language.l1'",
+        "levels_ordered": "UPDATE levels SET level_3 = level_2 + 1",
+        "every_model_everywhere": "DELETE FROM task_results WHERE task_id = 'language.l1'",
+        "unsupported_never_wins": "UPDATE task_results SET wins = true",
+    }
+    checks = {check.name: check.sql for check in load_models("checks")}
+    assert checks.keys() == spoil.keys()
+    for name, statement in spoil.items():
+        copy = store.path(f"{name}.duckdb")
+        with open(copy, "wb") as file:
+            file.write(store.read_bytes("results.duckdb"))
+        with duckdb.connect(copy) as database:
+            assert database.execute(checks[name]).fetchall() == []
+            database.execute(statement)
+            assert database.execute(checks[name]).fetchall() != [], name
+
+
+def test_a_reader_keeps_its_results_while_new_ones_are_swapped_in(published):
+    store, catalogue = published
+    with connect(store) as reader:
+        before = reader.execute("SELECT count(*) FROM runs").fetchone()
+        build(store, catalogue, RunInfo.now("second"))
+        assert reader.execute("SELECT count(*) FROM runs").fetchone() == before
+    with connect(store) as reader:
+        assert reader.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+
+
+def test_results_cannot_be_written_through_a_connection(published):
+    store, _ = published
+    with connect(store) as database, pytest.raises(duckdb.Error, match="read-only"):
+        database.execute("DELETE FROM levels")
+
+
+def test_a_store_without_results_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="no published results"), connect(Store(tmp_path)):
+        pass
+
+
+def test_ties_share_a_rank(tmp_path):
+    catalogue = catalogue_of(tmp_path, TWO_MODALITIES)
+    raws = {"image.comprehension.ic1": 90.0, "image.generation.ig1": 70.0}
+    scores = {"a": raws, "b": raws, "c": {"image.comprehension.ic1": 10.0}}
+    board = leaderboard(publish(tmp_path, catalogue, scores))
+    assert dict(board.select("model", "rank").iter_rows()) == {"a": 1, "b": 1, "c": 3}
+
+
+def test_a_figure_scored_from_predictions_wins_over_an_imported_one(bench):
+    task_id = bench.add_task("Quiz", "accuracy", {0: "A"})
+    bench.predict("model", task_id, {0: "A"})
+    bench.score()
+    catalogue = load_catalogue([bench.catalogue], base=False)
+    store = publish(bench.root, catalogue, {"model": {task_id: 5.0}})
+    with connect(store) as database:
+        row = database.execute(
+            "SELECT raw_score, origin FROM task_results WHERE profile = 'corrected'"
+        ).fetchone()
+        assert row == (100.0, "scored")
+        stored = database.execute("SELECT instance_id, status FROM instance_scores").fetchall()
+        assert stored == [("0", "scored")]
+        assert database.execute("SELECT text FROM predictions").fetchall() == [("A",)]
+        assert database.execute("SELECT text FROM references_").fetchall() == [("A",)]
