@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote
@@ -128,5 +129,22 @@ class Store:
         self, groups: tuple[int, int], *parts: str, columns: list[str] | None = None
     ) -> pa.Table:
         """The half-open range of row groups of a Parquet object."""
-        with self.fs.open(self.path(*parts), "rb") as file:
-            return pq.ParquetFile(file).read_row_groups(list(range(*groups)), columns=columns)
+        with self.part_reader() as read:
+            return read(groups, *parts, columns=columns)
+
+    @contextmanager
+    def part_reader(self) -> Iterator[Callable[..., pa.Table]]:
+        """Yields `read_row_groups` for many reads: each object and its footer are opened once."""
+        with ExitStack() as opened:
+            files: dict[str, pq.ParquetFile] = {}
+
+            def read(
+                groups: tuple[int, int], *parts: str, columns: list[str] | None = None
+            ) -> pa.Table:
+                path = self.path(*parts)
+                if path not in files:
+                    handle = opened.enter_context(self.fs.open(path, "rb"))
+                    files[path] = pq.ParquetFile(handle)
+                return files[path].read_row_groups(list(range(*groups)), columns=columns)
+
+            yield read

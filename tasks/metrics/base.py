@@ -52,6 +52,8 @@ class Metric(ABC):
     statistics: ClassVar[tuple[str, ...]]
     #: True when `aggregate` gives a fraction (0..1) that a task in percent shows times 100.
     is_fraction: ClassVar[bool] = True
+    #: True when one instance's statistics depend on the references of the task's others.
+    needs_corpus: ClassVar[bool] = False
 
     @abstractmethod
     def compute(self, batch: Batch) -> pl.DataFrame:

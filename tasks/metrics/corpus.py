@@ -126,6 +126,7 @@ class Cider(MeanMetric):
     """
 
     id = "cider"
+    needs_corpus = True
     _ORDER, _SIGMA = 4, 6.0
 
     def compute(self, batch: Batch) -> pl.DataFrame:

@@ -22,6 +22,10 @@ CACHE_SIZE = 400_000
 #: White space other than the space, double quotes, or doubled quote marks: rules that look across
 #: chunks apply, or rules ask for a literal space.
 _NOT_PLAIN = re.compile(r"[^\S ]|[\"“”«»]|''|``|[\x00-\x08\x0e-\x1f\x7f]")
+#: A word of ASCII letters and digits with at most one mark behind it: by far the most chunks.
+_WORD = re.compile(r"([A-Za-z0-9]+)([.,;:?!]?)\Z")
+#: Words that the Treebank rules take apart although they are all letters.
+_CONTRACTED = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
 #: A chunk that may end a sentence: two or more letters and one mark.
 _ENDS = re.compile(r"[A-Za-z]{2,}[.?!]\Z")
 #: A chunk whose marks cannot end a sentence: dots between letters or digits (3.14, a.b).
@@ -72,18 +76,32 @@ def _remember(
     return tokens
 
 
+def _word(chunk: str) -> tuple[str, ...] | None:
+    """Tokens of a plain word and the mark behind it, None where the rules must look."""
+    found = _WORD.match(chunk)
+    if found is None or found[1].lower() in _CONTRACTED:
+        return None
+    return (found[1], found[2]) if found[2] else (chunk,)
+
+
 def _middle_chunk(chunk: str) -> tuple[str, ...]:
+    plain = _word(chunk)
+    if plain is not None and chunk[-1] != ".":
+        return plain
     if _INNER_DOTS.match(chunk):
         return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
     if _ENDS.match(chunk):
         if chunk[-1] != ".":
             return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
         if chunk[:-1].lower() not in _no_sentence_end():
-            return tuple(_treebank().tokenize(f"x {chunk}")[1:])
+            return plain or tuple(_treebank().tokenize(f"x {chunk}")[1:])
     return _REFUSED
 
 
 def _last_chunk(chunk: str) -> tuple[str, ...]:
+    plain = _word(chunk)
+    if plain is not None:
+        return plain
     body = chunk[:-1] if chunk[-1] in ".?!" else chunk
     # Closing marks alone would let the rule for the final period reach back over the space.
     if _INNER_DOTS.match(body) and re.search(r"[A-Za-z0-9]", body):

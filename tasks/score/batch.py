@@ -9,12 +9,16 @@ References are the ground: every reference row is one instance, and each gets ex
 
 All but `scored` count as wrong: the metric's worst value. `extra` predictions, whose id no
 reference has, change nothing but are counted.
+
+Tasks that are scored alike go through the columns together: hundreds of small tasks then cost
+little more than one large one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +29,7 @@ import pyarrow.parquet as pq
 
 from tasks.metrics import Batch, Metric, get_metric
 from tasks.schema import INSTANCE_SCORE_SCHEMA, QUARANTINE_SCHEMA
-from tasks.score.payload import prediction_payload, reference_payload
+from tasks.score.align import Aligned, align
 from tasks.score.plan import ScoreJob
 from tasks.storage import PARQUET_OPTIONS, Store, quote_name
 from tasks.version import SCORER_VERSION
@@ -51,33 +55,29 @@ def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScor
     """
     started = time.perf_counter()
     result = BatchScores()
-    refused_ids = _refused_at_ingest(store, model)
     tables: list[pa.Table] = []
     quarantined: list[dict[str, Any]] = []
     part = _part_name(jobs)
-    for job in jobs:
-        began = time.perf_counter()
-        try:
-            instances = _load(store, model, job, refused_ids.get(job.task_id, frozenset()))
-            statistics = _score_task(job, instances.frame)
-            rows = _task_rows(model, job, instances, statistics)
-        except Exception as error:  # the batch's other tasks must not be lost with this one
-            reason = f"{type(error).__name__}: {error}".strip()
-            result.rows.append(refused_row(model, job.task_id, job.metrics["corrected"], reason))
-            continue
-        first = len(tables)
-        tables += [_instance_table(job.task_id, m, s) for m, s in statistics.items()]
-        quarantined += instances.quarantine
-        seconds = time.perf_counter() - began
-        for row in rows:
-            row |= {
-                "duration_s": seconds,
-                "part": part,
-                "row_group_start": first,
-                "row_group_end": len(tables),
-            }
-        result.rows += rows
-        result.instances += instances.frame.height
+    for alike in _alike(jobs):
+        for group, outcome in _score_group(store, model, alike):
+            if isinstance(outcome, Exception):
+                reason = f"{type(outcome).__name__}: {outcome}".strip()
+                result.rows += [
+                    refused_row(model, job.task_id, job.metrics["corrected"], reason)
+                    for job in group
+                ]
+                continue
+            quarantined += outcome.aligned.quarantine
+            for job in group:
+                first = len(tables)
+                statistics = outcome.of(job.task_id)
+                tables += [_instance_table(job.task_id, m, s) for m, s in statistics.items()]
+                where = {"part": part, "row_group_start": first, "row_group_end": len(tables)}
+                extra = outcome.aligned.extra.get(job.task_id, 0)
+                rows = _task_rows(model, job, extra, statistics)
+                share = statistics[job.metrics["corrected"]].height / outcome.instances
+                result.rows += [r | where | {"duration_s": outcome.seconds * share} for r in rows]
+            result.instances += outcome.instances
     if tables:
         _write_part(store, model, part, tables)
     result.quarantine = pa.Table.from_pylist(quarantined, QUARANTINE_SCHEMA)
@@ -102,108 +102,86 @@ def refused_row(
 
 
 @dataclass(slots=True)
-class _Instances:
-    """One task's instances: `frame` has instance_id, status, prediction, reference."""
+class _Scored:
+    """Statistics of a group of tasks: by metric and task, a frame of instance_id, status, the
+    metric's statistics, group and score."""
 
-    frame: pl.DataFrame
-    extra: int
-    quarantine: list[dict[str, Any]]
+    aligned: Aligned
+    statistics: dict[str, dict[str, pl.DataFrame]]
+    instances: int
+    seconds: float
 
-
-def _load(store: Store, model: str, job: ScoreJob, refused: frozenset[str]) -> _Instances:
-    metric = get_metric(job.metrics["corrected"])
-    read = ["instance_id", "position", "kind", "text", "texts", "number", "json"]
-    references = _read(store, job.references, read, "references")
-    predictions = _read(store, job.predictions, read, "predictions", quote_name(model))
-    references = references.with_columns(reference=reference_payload(references, metric.payload))
-    predictions = predictions.with_columns(
-        prediction=prediction_payload(predictions, metric.payload, metric.id)
-    )
-    counts = predictions.group_by("instance_id").agg(
-        copies=pl.len(), prediction=pl.col("prediction").first(), position=pl.col("position").first()
-    )
-    frame = (
-        references.filter(pl.col("reference").is_not_null())
-        .select("instance_id", "reference")
-        .join(counts, on="instance_id", how="left", maintain_order="left")
-        .with_columns(
-            status=pl.when(pl.col("copies") > 1)
-            .then(pl.lit("duplicate"))
-            .when(pl.col("instance_id").is_in(list(refused)))
-            .then(pl.lit("unreadable"))
-            .when(pl.col("copies").is_null())
-            .then(pl.lit("missing"))
-            .when(pl.col("prediction").is_null())
-            .then(pl.lit("unreadable"))
-            .otherwise(pl.lit("scored"))
-        )
-    )
-    if frame.is_empty():
-        raise ValueError(f"no reference of this task can be read as {metric.payload}")
-    extra = counts.join(references, on="instance_id", how="anti")
-    unreadable = frame.filter((pl.col("status") == "unreadable") & pl.col("copies").is_not_null())
-    bad_references = references.filter(pl.col("reference").is_null())
-    common = {"stage": "score", "model": model, "task_id": job.task_id}
-    quarantine = [
-        common
-        | {
-            "source": source,
-            "position": position,
-            "instance_id": instance_id,
-            "reason": reason,
-            "excerpt": None,
-        }
-        for source, reason, rows in (
-            (job.predictions.source, f"not readable as {metric.payload}: scored as wrong", unreadable),
-            (job.predictions.source, "no reference has this id: ignored", extra),
-            (job.references.source, f"reference not readable as {metric.payload}", bad_references),
-        )
-        for instance_id, position in rows.select("instance_id", "position").iter_rows()
-    ]
-    return _Instances(
-        frame.select("instance_id", "status", "prediction", "reference"), extra.height, quarantine
-    )
+    def of(self, task_id: str) -> dict[str, pl.DataFrame]:
+        return {metric_id: frames[task_id] for metric_id, frames in self.statistics.items()}
 
 
-def _score_task(job: ScoreJob, instances: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Statistics by metric id: columns instance_id, status, the metric's statistics, score, group."""
-    answered = instances.filter(pl.col("status") == "scored")
-    wrong = instances.filter(pl.col("status") != "scored")
-    task_type = job.references.task_type.lower()
-    result = {}
-    for metric_id in dict.fromkeys(job.metrics.values()):
+def _alike(jobs: Sequence[ScoreJob]) -> list[list[ScoreJob]]:
+    """Jobs that the same calls can score: same metrics, same annotation type."""
+    groups: dict[Any, list[ScoreJob]] = defaultdict(list)
+    for job in jobs:
+        key: tuple[Any, ...] = (*sorted(job.metrics.items()), job.references.task_type.lower())
+        if any(get_metric(m).needs_corpus for m in job.metrics.values()):
+            key = (*key, job.task_id)
+        groups[key].append(job)
+    return list(groups.values())
+
+
+def _score_group(
+    store: Store, model: str, jobs: list[ScoreJob]
+) -> list[tuple[list[ScoreJob], _Scored | Exception]]:
+    """Scores jobs together; if that fails, one by one, so that only the culprit is refused."""
+    try:
+        return [(jobs, _score_together(store, model, jobs))]
+    except Exception as error:
+        if len(jobs) == 1:
+            return [(jobs, error)]
+    return [outcome for job in jobs for outcome in _score_group(store, model, [job])]
+
+
+def _score_together(store: Store, model: str, jobs: list[ScoreJob]) -> _Scored:
+    began = time.perf_counter()
+    aligned = align(store, model, jobs)
+    task_type = jobs[0].references.task_type.lower()
+    answered = aligned.frame.filter(pl.col("status") == "scored")
+    wrong = aligned.frame.filter(pl.col("status") != "scored")
+    statistics = {}
+    for metric_id in dict.fromkeys(jobs[0].metrics.values()):
         metric = get_metric(metric_id)
+        corpus = aligned.frame["reference"] if metric.needs_corpus else None
         pieces = []
-        for rows, statistics in ((answered, metric.compute), (wrong, metric.worst)):
+        for rows, function in ((answered, metric.compute), (wrong, metric.worst)):
             if rows.is_empty():
                 continue
-            stats = statistics(Batch(rows["prediction"], rows["reference"], task_type, instances["reference"]))
+            stats = function(Batch(rows["prediction"], rows["reference"], task_type, corpus))
             if "group" not in stats.columns:
                 stats = stats.with_columns(group=pl.lit(None, pl.String))
-            stats = stats.select(*metric.statistics, "group")
-            # One order for all pieces; statuses and scores travel beside the statistics.
             scores = metric.instance_scores(stats).cast(pl.Float64)
             pieces.append(
-                rows.select("instance_id", "status").with_columns(
-                    *stats.get_columns(), scores.alias("__score")
+                rows.select("task_id", "instance_id", "status").with_columns(
+                    *stats.select(*metric.statistics, "group").get_columns(),
+                    scores.alias("__score"),
                 )
             )
-        result[metric_id] = pl.concat(pieces)
-    return result
+        frames = pl.concat(pieces).partition_by("task_id", as_dict=True, include_key=False)
+        statistics[metric_id] = {str(key[0]): frame for key, frame in frames.items()}
+    seconds = time.perf_counter() - began
+    return _Scored(aligned, statistics, aligned.frame.height, seconds)
 
 
 def _task_rows(
-    model: str, job: ScoreJob, instances: _Instances, statistics: dict[str, pl.DataFrame]
+    model: str, job: ScoreJob, extra: int, statistics: dict[str, pl.DataFrame]
 ) -> list[dict[str, Any]]:
-    counts = dict(instances.frame["status"].value_counts().iter_rows())
-    n_instances = instances.frame.height
+    statuses = next(iter(statistics.values()))["status"]
+    counts = {status: int((statuses == status).sum()) for status in _STATUSES}
+    n_instances = len(statuses)
+    complete = counts["scored"] == n_instances
     rows = []
     for profile, metric_id in job.metrics.items():
         metric = get_metric(metric_id)
         stats = statistics[metric_id]
-        answered = stats.filter(pl.col("status") == "scored")
+        answered = stats if complete else stats.filter(pl.col("status") == "scored")
         score = _aggregate(metric, stats, job.unit)
-        score_answered = _aggregate(metric, answered, job.unit)
+        score_answered = score if complete else _aggregate(metric, answered, job.unit)
         # The published scorer averages over the answered instances only.
         raw = score if profile == "corrected" else score_answered
         rows.append(
@@ -216,9 +194,9 @@ def _task_rows(
                 "raw_score": raw,
                 "raw_score_answered": score_answered,
                 "n_instances": n_instances,
-                **{f"n_{status}": counts.get(status, 0) for status in _STATUSES},
-                "n_extra": instances.extra,
-                "coverage": counts.get("scored", 0) / n_instances,
+                **{f"n_{status}": count for status, count in counts.items()},
+                "n_extra": extra,
+                "coverage": counts["scored"] / n_instances,
                 "reason": None,
                 "origin": "scored",
                 "scorer_version": f"{SCORER_VERSION}:{metric_id}@{metric.version}",
@@ -240,20 +218,21 @@ def _aggregate(metric: Metric, stats: pl.DataFrame, unit: str) -> float | None:
 
 
 def _instance_table(task_id: str, metric_id: str, stats: pl.DataFrame) -> pa.Table:
-    metric = get_metric(metric_id)
-    return (
-        stats.select(
-            pl.lit(task_id).alias("task_id"),
-            pl.lit(metric_id).alias("metric_id"),
-            "instance_id",
-            "status",
-            pl.col("__score").alias("score"),
-            pl.concat_list(*metric.statistics).alias("stats"),
-            "group",
-        )
-        .to_arrow()
-        .cast(INSTANCE_SCORE_SCHEMA)
-    )
+    """One row group of `INSTANCE_SCORE_SCHEMA`."""
+    names = get_metric(metric_id).statistics
+    values = stats.select(names).to_numpy().reshape(-1)
+    size = len(names)
+    offsets = pa.array(range(0, stats.height * size + 1, size), pa.int32())
+    columns = [
+        pa.array([task_id] * stats.height, pa.string()),
+        pa.array([metric_id] * stats.height, pa.string()),
+        stats["instance_id"].to_arrow().cast(pa.string()),
+        stats["status"].to_arrow().cast(pa.string()),
+        stats["__score"].to_arrow(),
+        pa.ListArray.from_arrays(offsets, pa.array(values, pa.float64())),
+        stats["group"].to_arrow().cast(pa.string()),
+    ]
+    return pa.Table.from_arrays(columns, schema=INSTANCE_SCORE_SCHEMA)
 
 
 def _write_part(store: Store, model: str, part: str, tables: Sequence[pa.Table]) -> None:
@@ -267,23 +246,3 @@ def _write_part(store: Store, model: str, part: str, tables: Sequence[pa.Table])
 
 def _part_name(jobs: Sequence[ScoreJob]) -> str:
     return hashlib.sha256("\n".join(job.key for job in jobs).encode()).hexdigest()[:24] + ".parquet"
-
-
-def _read(store: Store, entry: Any, columns: list[str], *folder: str) -> pl.DataFrame:
-    table = store.read_row_groups(
-        entry.row_groups, *folder, "parts", entry.part, columns=columns
-    )
-    return pl.DataFrame(pl.from_arrow(table))
-
-
-def _refused_at_ingest(store: Store, model: str) -> dict[str, frozenset[str]]:
-    """Instance ids whose prediction was refused when it was read, by task."""
-    try:
-        table = store.read_table("quarantine", "ingest", f"{quote_name(model)}.parquet")
-    except FileNotFoundError:
-        return {}
-    rows = pl.DataFrame(pl.from_arrow(table)).drop_nulls(["task_id", "instance_id"])
-    return {
-        str(task_id): frozenset(ids["instance_id"])
-        for (task_id,), ids in rows.partition_by("task_id", as_dict=True).items()
-    }

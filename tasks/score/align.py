@@ -1,0 +1,126 @@
+"""Predictions beside the references of their instances, each with its status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from tasks.metrics import get_metric
+from tasks.schema import INSTANCE_SCHEMA, TaskEntry
+from tasks.score.payload import prediction_payload, reference_payload
+from tasks.score.plan import ScoreJob
+from tasks.storage import Store, quote_name
+
+_KEY = ["task_id", "instance_id"]
+_COLUMNS = [*_KEY, "position", "kind", "text", "texts", "number", "json"]
+
+
+@dataclass(slots=True)
+class Aligned:
+    """Instances of several tasks that are scored alike.
+
+    Attributes:
+        frame: one row an instance: task_id, instance_id, status, prediction, reference, in the
+            order of the references.
+        extra: predictions without an instance, by task.
+        quarantine: refused rows (`QUARANTINE_SCHEMA`).
+    """
+
+    frame: pl.DataFrame
+    extra: dict[str, int]
+    quarantine: list[dict[str, Any]]
+
+
+def align(store: Store, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
+    """Reads and joins the rows of jobs that share their metrics.
+
+    Raises:
+        ValueError: when a task has no reference that its metric can read.
+    """
+    metric = get_metric(jobs[0].metrics["corrected"])
+    references = _read(store, [job.references for job in jobs], "references")
+    predictions = _read(
+        store, [job.predictions for job in jobs], "predictions", quote_name(model)
+    )
+    references = references.select(
+        *_KEY, "position", reference=reference_payload(references, metric.payload)
+    )
+    predictions = predictions.select(
+        *_KEY,
+        predicted_at="position",
+        prediction=prediction_payload(predictions, metric.payload, metric.id),
+        copies=pl.len().over(_KEY),
+    ).unique(_KEY, keep="first", maintain_order=True)
+    refused = _refused_at_ingest(store, model, [job.task_id for job in jobs])
+    joined = (
+        references.filter(pl.col("reference").is_not_null())
+        .join(predictions, on=_KEY, how="left", maintain_order="left")
+        .join(refused, on=_KEY, how="left", maintain_order="left")
+        .with_columns(
+            status=pl.when(pl.col("copies") > 1)
+            .then(pl.lit("duplicate"))
+            .when(pl.col("refused"))
+            .then(pl.lit("unreadable"))
+            .when(pl.col("copies").is_null())
+            .then(pl.lit("missing"))
+            .when(pl.col("prediction").is_null())
+            .then(pl.lit("unreadable"))
+            .otherwise(pl.lit("scored"))
+        )
+    )
+    readable = set(joined["task_id"].unique())
+    for job in jobs:
+        if job.task_id not in readable:
+            raise ValueError(f"no reference of {job.task_id} can be read as {metric.payload}")
+    extra = predictions.join(references, on=_KEY, how="anti")
+    unreadable = joined.filter((pl.col("status") == "unreadable") & (pl.col("copies") == 1))
+    bad_references = references.filter(pl.col("reference").is_null())
+    sources = {job.task_id: (job.predictions.source, job.references.source) for job in jobs}
+    quarantine = [
+        {
+            "stage": "score",
+            "model": model,
+            "task_id": task_id,
+            "source": sources[task_id][side],
+            "position": position,
+            "instance_id": instance_id,
+            "reason": reason,
+            "excerpt": None,
+        }
+        for side, place, reason, rows in (
+            (0, "predicted_at", f"not readable as {metric.payload}: scored as wrong", unreadable),
+            (0, "predicted_at", "no reference has this id: ignored", extra),
+            (1, "position", f"reference not readable as {metric.payload}", bad_references),
+        )
+        for task_id, instance_id, position in rows.select(*_KEY, place).iter_rows()
+    ]
+    counts = dict(extra["task_id"].value_counts().iter_rows()) if extra.height else {}
+    return Aligned(joined.select(*_KEY, "status", "prediction", "reference"), counts, quarantine)
+
+
+def _read(store: Store, entries: Sequence[TaskEntry], *folder: str) -> pl.DataFrame:
+    with store.part_reader() as read:
+        tables = [
+            read(entry.row_groups, *folder, "parts", entry.part, columns=_COLUMNS)
+            for entry in sorted(entries, key=lambda e: (e.part, e.row_groups))
+            if entry.rows
+        ]
+    empty = INSTANCE_SCHEMA.empty_table().select(_COLUMNS)
+    return pl.DataFrame(pl.from_arrow(pa.concat_tables([empty, *tables])))
+
+
+def _refused_at_ingest(store: Store, model: str, tasks: Sequence[str]) -> pl.DataFrame:
+    """Instances whose prediction was refused when it was read: task_id, instance_id, refused."""
+    try:
+        table = store.read_table(
+            *("quarantine", "ingest", f"{quote_name(model)}.parquet"), columns=_KEY
+        )
+    except FileNotFoundError:
+        table = pa.table({name: pa.array([], pa.string()) for name in _KEY})
+    rows = pl.DataFrame(pl.from_arrow(table)).drop_nulls()
+    rows = rows.filter(pl.col("task_id").is_in(list(tasks))).unique()
+    return rows.with_columns(refused=pl.lit(True))
