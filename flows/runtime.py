@@ -25,6 +25,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -201,7 +202,10 @@ def prefect_server() -> Iterator[str]:
         # Heartbeats let a lasting server notice dead flows; this one lives no longer than the flow,
         # and stopping a flow's heartbeat takes a second.
         with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            yield url
+            try:
+                yield url
+            finally:
+                APILogHandler().flush()  # while there is still a server to take the last lines
     finally:
         server.terminate()
         try:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from dataclasses import asdict
@@ -100,6 +99,7 @@ def run(
         "catalogue_files": catalogue or [],
         "base_catalogue": not only_catalogue,
     }
+    chosen = None
     if example is not None:
         if example not in EXAMPLES:
             raise UserError(
@@ -126,7 +126,9 @@ def run(
         console.print_json(asdict(report) | {"failures": report.failures})
     else:
         _print_run(report)
-        _print_levels(store, "A", "corrected", "modality_mean")
+        _print_levels(store, chosen.board if chosen else "A", "corrected", "modality_mean")
+        if chosen and chosen.published_levels:
+            _print_against_published(store, chosen.path(chosen.published_levels))
         console.note(f"query them: general-level sql --store {store} 'FROM leaderboard'")
     if report.failures:
         raise typer.Exit(PARTIAL)
@@ -372,11 +374,10 @@ def doctor(
 
 def _in_prefect(name: str, verbose: bool, quiet: bool, *args: Any, **kwargs: Any) -> Any:
     """Runs a flow against a Prefect server, with progress bars unless Prefect's own lines show."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if verbose else "ERROR")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not verbose:
-        # Prefect logs a flow's exception with its traceback; ours is told once, at the end.
-        logging.getLogger("prefect").setLevel(logging.CRITICAL)
+        # The server keeps every log line; on the console a mistake is told once, without traceback.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if not quiet:
         console.note("starting Prefect ...")
     from flows import ingest, nightly, publish, score
@@ -454,3 +455,13 @@ def _print_levels(store: str, board: str, profile: str, aggregation: str) -> Non
     keys += ["tasks_supported", "tasks_won", "tasks_total"]
     title = f"General-Level, board {board} ({profile} profile, {aggregation})"
     console.print_table(title, columns, [[row[key] for key in keys] for row in rows])
+
+
+def _print_against_published(store: str, path: str) -> None:
+    from flows.cli import results
+
+    rows = results.against_published(store, path)
+    agree = sum(row["agrees"] for row in rows)
+    title = f"published levels against recomputed ones: {agree} of {len(rows)} agree to 0.01"
+    differ = [list(row.values())[:-1] for row in rows if not row["agrees"]]
+    console.print_table(title, ["model", "modality", "level", "published", "recomputed"], differ)

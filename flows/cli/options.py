@@ -78,6 +78,9 @@ class Example:
     results: tuple[str, ...] = ()
     catalogue: tuple[str, ...] = ()
     base_catalogue: bool = True
+    board: str = "A"
+    #: Published levels to compare with: a CSV of model, modality, level, score.
+    published_levels: str | None = None
 
     def path(self, part: str) -> str:
         return str(examples_folder() / self.folder / part)
@@ -100,6 +103,8 @@ EXAMPLES = {
             "the published audio results of 15 systems, levels recomputed",
             "published-audio",
             results=("results.csv",),
+            board="B-audio",
+            published_levels="published_levels.csv",
         ),
     )
 }

@@ -60,28 +60,46 @@ def leaderboard(
 
 
 def _add_views(database: duckdb.DuckDBPyConnection, store: Store) -> None:
-    """Views over the parts that the manifests name; stale parts are never read."""
-    names = store.names("predictions")
-    files = {
-        "references_": _parts(store, "references"),
-        "predictions": [p for name in names for p in _parts(store, "predictions", name)],
-        "instance_scores": [
-            f"scores/{name}/instances/{part}"
-            for name in store.names("scores")
-            for part in store.names("scores", name, "instances")
-        ],
-    }
+    """Views over the rows that the state points to; superseded rows in old parts are not seen."""
     scheme = "" if store.is_local else f"{store.url.split('://')[0]}://"
-    for view, found in files.items():
-        if not found:
+    for view, live in (
+        ("references_", _stored(store, "references")),
+        (
+            "predictions",
+            [row for name in store.names("predictions") for row in _stored(store, "predictions", name)],
+        ),
+        ("instance_scores", [row for name in store.names("scores") for row in _scored(store, name)]),
+    ):
+        if not live:
             continue
-        listed = ", ".join(literal(f"{scheme}{store.path(path)}") for path in found)
+        table = pl.DataFrame(live, schema=["model", "task_id", "file"], orient="row").unique()
+        table = table.with_columns(file=pl.lit(scheme) + pl.col("file"))
+        database.register("live_rows", table.to_arrow())
+        database.execute(f"CREATE TEMP TABLE live_{view} AS FROM live_rows")
+        database.unregister("live_rows")
+        listed = ", ".join(literal(path) for path in table["file"].unique().sort())
+        model = "" if view == "references_" else "live.model, "
         database.execute(
-            f"CREATE TEMP VIEW {view} AS FROM read_parquet([{listed}], filename = true)"
+            f"CREATE TEMP VIEW {view} AS SELECT {model}stored.* EXCLUDE (filename) "
+            f"FROM read_parquet([{listed}], filename = true) AS stored "
+            f"INNER JOIN live_{view} AS live "
+            "ON stored.filename = live.file AND stored.task_id = live.task_id"
         )
 
 
-def _parts(store: Store, *folder: str) -> list[str]:
+def _stored(store: Store, *folder: str) -> list[tuple[str | None, str, str]]:
+    """(model, task, file) of the rows that a manifest points to."""
     manifest = store.read_struct(Manifest, *folder, "manifest.json")
-    parts = {entry.part for entry in manifest.tasks.values()} if manifest else set()
-    return ["/".join((*folder, "parts", part)) for part in sorted(parts)]
+    tasks = manifest.tasks.values() if manifest else ()
+    model = manifest.model if manifest else None
+    return [(model, e.task_id, store.path(*folder, "parts", e.part)) for e in tasks]
+
+
+def _scored(store: Store, name: str) -> list[tuple[str | None, str, str]]:
+    """(model, task, file) of the per-instance statistics of a model's current scores."""
+    where = ("scores", name, "task_scores.parquet")
+    if not store.exists(*where):
+        return []
+    table = store.read_table(*where, columns=["model", "task_id", "part"])
+    rows = zip(*(table[c].to_pylist() for c in ("model", "task_id", "part")), strict=True)
+    return [(m, t, store.path("scores", name, "instances", p)) for m, t, p in rows if p]
