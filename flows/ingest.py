@@ -17,7 +17,7 @@ from tasks.storage import Store
 @flow(
     name="ingest",
     flow_run_name="ingest into {store_url}",
-    task_runner=ThreadPoolTaskRunner(max_workers=64),
+    task_runner=ThreadPoolTaskRunner(max_workers=64),  # type: ignore[arg-type]
     validate_parameters=False,
 )
 def ingest(
@@ -48,18 +48,11 @@ def ingest(
     if dataset is not None:
         plans.append(plan(store, "references", None, dataset, catalogue, force=force))
     if submissions is not None:
-        for submission in list_submissions(submissions):
-            if models is None or submission.model in models:
-                plans.append(
-                    plan(
-                        store,
-                        "predictions",
-                        submission.model,
-                        submission.url,
-                        catalogue,
-                        force=force,
-                    )
-                )
+        plans += [
+            plan(store, "predictions", found.model, found.url, catalogue, force=force)
+            for found in list_submissions(submissions)
+            if models is None or found.model in models
+        ]
     pool = WorkerPool(workers)
     try:
         return _run(store, plans, catalogue, pool)
@@ -67,7 +60,9 @@ def ingest(
         pool.close()
 
 
-def _run(store: Store, plans: list[Plan], catalogue: object, pool: WorkerPool) -> list[IngestReport]:
+def _run(
+    store: Store, plans: list[Plan], catalogue: object, pool: WorkerPool
+) -> list[IngestReport]:
     logger = get_run_logger()
     reports = [IngestReport(_name(p), dict(p.counts)) for p in plans]
     work, owner = [], []

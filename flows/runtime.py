@@ -214,9 +214,7 @@ def prefect_server() -> Iterator[str]:
             server.kill()
 
 
-def _wait_until_healthy(
-    url: str, server: subprocess.Popen[bytes] | None, seconds: float
-) -> None:
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes] | None, seconds: float) -> None:
     """Returns when the API answers; TimeoutError when it has not within that time, or has died."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

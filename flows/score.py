@@ -20,7 +20,7 @@ from tasks.storage import Store, unquote_name
 @flow(
     name="score",
     flow_run_name="score into {store_url}",
-    task_runner=ThreadPoolTaskRunner(max_workers=64),
+    task_runner=ThreadPoolTaskRunner(max_workers=64),  # type: ignore[arg-type]
     validate_parameters=False,
 )
 def score(
@@ -48,7 +48,9 @@ def score(
         )
     references = references or Manifest(kind="references")
     plans = [plan_scores(store, model, catalogue, references, force=force) for model in chosen]
-    reports = [ScoreReport(p.model, unchanged=len(p.unchanged), removed=len(p.removed)) for p in plans]
+    reports = [
+        ScoreReport(p.model, unchanged=len(p.unchanged), removed=len(p.removed)) for p in plans
+    ]
     for p, report in zip(plans, reports, strict=True):
         rows = unscored_rows(store, p, catalogue)
         report.refused = {row["task_id"]: row["reason"] for row in rows}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote
@@ -69,14 +69,14 @@ class Store:
             found = self.fs.ls(self.path(*parts), detail=False)
         except FileNotFoundError:
             return []
-        return sorted(name for name in (str(f).rstrip("/").rsplit("/", 1)[-1] for f in found) if name)
+        return sorted(
+            name for name in (str(f).rstrip("/").rsplit("/", 1)[-1] for f in found) if name
+        )
 
     def delete(self, *parts: str) -> None:
         """Removes an object if it is there."""
-        try:
+        with suppress(FileNotFoundError):
             self.fs.rm_file(self.path(*parts))
-        except FileNotFoundError:
-            pass
 
     def read_bytes(self, *parts: str) -> bytes:
         return self.fs.cat_file(self.path(*parts))
@@ -101,7 +101,7 @@ class Store:
                 write_to(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, target)
+            Path(aside).replace(target)
         finally:
             Path(aside).unlink(missing_ok=True)
 

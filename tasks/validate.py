@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tasks.catalog import Catalogue
@@ -76,7 +76,7 @@ def validate_submission(
                 if row["profile"] != "corrected" or row["status"] == "refused":
                     continue
                 report.tasks.append(
-                    TaskCheck(row["task_id"], *(row[name] for name in TaskCheck.__slots__[1:]))
+                    TaskCheck(row["task_id"], *(row[field.name] for field in fields(TaskCheck)[1:]))
                 )
         for task_id, (_, reason) in scores.unscorable.items():
             report.problems.append(_problem(task_id, predictions.tasks[task_id].source, reason))
@@ -101,7 +101,9 @@ def _ingest(
 def _copy_references(source: Store, target: Store, manifest: Manifest, tasks: set[str]) -> None:
     """Brings over the parts that the submission's tasks need."""
     for part in {entry.part for task_id, entry in manifest.tasks.items() if task_id in tasks}:
-        target.write_bytes(source.read_bytes("references", "parts", part), "references", "parts", part)
+        target.write_bytes(
+            source.read_bytes("references", "parts", part), "references", "parts", part
+        )
 
 
 def _quarantined(store: Store, model: str) -> list[dict[str, Any]]:

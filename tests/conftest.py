@@ -105,6 +105,7 @@ class Bench:
         """Ingests and scores one model without Prefect; rows by (task id, profile)."""
         from tasks.catalog import load_catalogue
         from tasks.ingest import finish, ingest_batch, plan
+        from tasks.schema import QUARANTINE_SCHEMA
         from tasks.score import (
             finish_scores,
             plan_scores,
@@ -112,7 +113,6 @@ class Bench:
             score_batch,
             unscored_rows,
         )
-        from tasks.schema import QUARANTINE_SCHEMA
         from tasks.storage import Store
 
         store = Store(self.store)

@@ -30,7 +30,17 @@ def cli(tmp_path, server):
 def test_help_teaches(cli):
     result = cli("--help")
     assert result.returncode == 0
-    for command in "run ingest score publish levels task sql validate doctor".split():
+    for command in [
+        "run",
+        "ingest",
+        "score",
+        "publish",
+        "levels",
+        "task",
+        "sql",
+        "validate",
+        "doctor",
+    ]:
         assert command in result.stdout
         assert cli(command, "--help").returncode == 0
 
@@ -69,7 +79,9 @@ def test_published_audio_levels_are_given_where_they_are_right(cli):
 def test_validate_names_every_problem_and_writes_nothing(cli, tmp_path):
     arguments = ["--dataset", str(EXAMPLES / "general-bench-mini/dataset"), "--only-catalogue"]
     arguments += ["--catalogue", str(EXAMPLES / "general-bench-mini/catalogue.csv")]
-    (broken,) = (p for p in (EXAMPLES / "general-bench-mini/submissions-broken").iterdir() if p.is_dir())
+    (broken,) = (
+        p for p in (EXAMPLES / "general-bench-mini/submissions-broken").iterdir() if p.is_dir()
+    )
     result = cli("validate", str(broken), *arguments, "--json")
     assert result.returncode == 3, result.stderr
     problems = json.loads(result.stdout)["problems"]

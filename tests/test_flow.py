@@ -28,14 +28,14 @@ def filled(bench):
         task_id = bench.add_task(
             f"Quiz {paradigm}",
             "accuracy",
-            {n: "A" for n in range(4)},
+            dict.fromkeys(range(4), "A"),
             modality=modality,
             paradigm=paradigm,
             specialist=60.0,
         )
-        bench.predict("good", task_id, {n: "A" for n in range(4)})
+        bench.predict("good", task_id, dict.fromkeys(range(4), "A"))
         bench.predict("bad", task_id, {0: "A"})
-    task_id = bench.add_task("Words", "accuracy", {n: "A" for n in range(4)}, specialist=75.0)
+    task_id = bench.add_task("Words", "accuracy", dict.fromkeys(range(4), "A"), specialist=75.0)
     bench.predict("good", task_id, {0: "A", 1: "A", 2: "A", 3: "B"})
     return bench
 
@@ -61,7 +61,7 @@ def test_nightly_runs_on_a_real_server_and_again_without_work(filled, server):
 
 def test_one_changed_prediction_file_scores_one_task(filled, server):
     nightly(filled.store, **filled.arguments())
-    filled.predict("bad", "image.generation.quiz-generation", {n: "A" for n in range(4)})
+    filled.predict("bad", "image.generation.quiz-generation", dict.fromkeys(range(4), "A"))
     report = nightly(filled.store, **filled.arguments())
     assert {r.model: dict(r.scored) for r in report.scores if r.scored} == {
         "bad": {"predictions changed": 1}
@@ -72,7 +72,9 @@ def test_one_changed_prediction_file_scores_one_task(filled, server):
 def test_bad_input_is_told_and_the_rest_is_scored(filled, server):
     """Truncated JSON, an unknown task and an empty folder beside good files."""
     filled.write_prediction(
-        "good", "image.comprehension.quiz-comprehension", '[{"id": 0, "prediction": "A"}, {"id": 1, "pre'
+        "good",
+        "image.comprehension.quiz-comprehension",
+        '[{"id": 0, "prediction": "A"}, {"id": 1, "pre',
     )
     filled.write_prediction("good", "image.comprehension.no-such-task", "[]")
     (filled.submissions / "empty").mkdir()

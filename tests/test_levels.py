@@ -33,9 +33,7 @@ def catalogue_of(folder: Path, tasks: Sequence[tuple[str, str, str, str, float]]
     return load_catalogue([path], base=False)
 
 
-def publish(
-    folder: Path, catalogue: Catalogue, scores: Mapping[str, Mapping[str, float]]
-) -> Store:
+def publish(folder: Path, catalogue: Catalogue, scores: Mapping[str, Mapping[str, float]]) -> Store:
     """Publishes raw scores (model -> task id -> raw) as past results of both profiles."""
     store = Store(str(folder / "store"))
     for model, raws in scores.items():
@@ -68,7 +66,9 @@ def read_levels(store: Store, board: str = "A", profile: str = "corrected") -> p
 
 
 def of(frame: pl.DataFrame, model: str, aggregation: str = "modality_mean") -> tuple:
-    row = frame.row(by_predicate=(pl.col("model") == model) & (pl.col("aggregation") == aggregation), named=True)
+    row = frame.row(
+        by_predicate=(pl.col("model") == model) & (pl.col("aggregation") == aggregation), named=True
+    )
     return row["level_2"], row["level_3"], row["level_4"], row["level_5"]
 
 
@@ -212,7 +212,9 @@ def expected_results(catalogue: Catalogue, raws: Mapping[str, float]) -> list[Re
         if raw is None:
             results.append(Result(task.modality, task.paradigm, 0.0, False))
             continue
-        better = raw >= task.specialist_raw if task.direction == "higher" else raw <= task.specialist_raw
+        better = (
+            raw >= task.specialist_raw if task.direction == "higher" else raw <= task.specialist_raw
+        )
         results.append(Result(task.modality, task.paradigm, task.normalise(raw), better))
     return results
 
@@ -232,7 +234,9 @@ def test_sql_agrees_with_plain_python_and_keeps_the_invariants(table, tmp_path_f
     tasks, models = table
     folder = tmp_path_factory.mktemp("levels")
     catalogue = catalogue_of(folder, tasks)
-    specialist = {row["task_id"]: row["specialist_raw"] for row in catalogue.tasks.iter_rows(named=True)}
+    specialist = {
+        row["task_id"]: row["specialist_raw"] for row in catalogue.tasks.iter_rows(named=True)
+    }
     found = read_levels(publish(folder, catalogue, models | {"specialist": specialist}))
     for model, raws in models.items():
         results = expected_results(catalogue, raws)
@@ -257,7 +261,10 @@ def test_raising_a_score_never_lowers_a_level_and_rows_have_no_order(table, data
     folder = tmp_path_factory.mktemp("levels")
     catalogue = catalogue_of(folder, tasks)
     base = models["model 0"]
-    variants = {"base": base, "shuffled": dict(random.Random(1).sample(list(base.items()), len(base)))}
+    variants = {
+        "base": base,
+        "shuffled": dict(random.Random(1).sample(list(base.items()), len(base))),
+    }
     for n, task_id in enumerate(sorted(specialist_ids(catalogue))):
         task = catalogue.task(task_id)
         raw = base.get(task_id)
@@ -284,7 +291,11 @@ def test_an_unsupported_task_more_never_raises_a_level(table, tmp_path_factory):
     tasks, models = table
     folder = tmp_path_factory.mktemp("levels")
     before = read_levels(publish(folder, catalogue_of(folder, tasks), models))
-    more = [*tasks, ("image", "generation", "Extra", "accuracy", 1.0), ("language", "language", "Extra", "accuracy", 1.0)]
+    more = [
+        *tasks,
+        ("image", "generation", "Extra", "accuracy", 1.0),
+        ("language", "language", "Extra", "accuracy", 1.0),
+    ]
     folder = tmp_path_factory.mktemp("levels")
     after = read_levels(publish(folder, catalogue_of(folder, more), models))
     for model in models:

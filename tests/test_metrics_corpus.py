@@ -94,9 +94,7 @@ def test_wer_agrees_with_jiwer():
         min(jiwer.wer(r, p) if r.split() else float(bool(p.split())) for r in rs)
         for p, rs in zip(predictions, references, strict=True)
     ]
-    rates = [
-        e / w if w else float(e > 0) for e, w in several.select("errors", "words").iter_rows()
-    ]
+    rates = [e / w if w else float(e > 0) for e, w in several.select("errors", "words").iter_rows()]
     assert rates == pytest.approx(singles, abs=1e-12)
 
 

@@ -15,10 +15,14 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from tasks.metrics import Batch, get_metric
 from tests.test_tokenize import word_tokenize
 
-WORDS = (
-    "The cat sat on mat. Dr. Smith can't go. naïve İstanbul ΣΑΣ straße 日本 1,000 3.14 wait... what? "
-    '"quoted" it\'s done, running runs easily! \x1c \u2003 a a a \u200b 😀 \x00 <p> generously'
-).split(" ") + ["", "\n"]
+WORDS = [
+    *"The cat sat on mat. Dr. Smith can't go. naïve İstanbul ΣΑΣ straße 日本 1,000 3.14 wait... what? "
+    '"quoted" it\'s done, running runs easily! \x1c \u2003 a a a \u200b 😀 \x00 <p> generously'.split(
+        " "
+    ),
+    "",
+    "\n",
+]
 SMOOTH = SmoothingFunction().method4
 ROUGE = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
 
@@ -136,11 +140,12 @@ def test_micro_f1_agrees_with_scikit_learn():
     from sklearn.preprocessing import MultiLabelBinarizer
 
     found, expected = labels()
-    lowered = [{x.lower() for x in row} for row in found], [{x.lower() for x in row} for row in expected]
-    binarise = MultiLabelBinarizer().fit([*lowered[0], *lowered[1]])
-    want = f1_score(
-        *(binarise.transform(rows) for rows in reversed(lowered)), average="micro", zero_division=0
+    lowered = (
+        [{x.lower() for x in row} for row in found],
+        [{x.lower() for x in row} for row in expected],
     )
+    binarise = MultiLabelBinarizer().fit([*lowered[0], *lowered[1]])
+    want = f1_score(*(binarise.transform(rows) for rows in reversed(lowered)), average="micro")
     metric = get_metric("micro_f1")
     given_ = batch(["<p>".join(r) for r in found], [[", ".join(r)] for r in expected], "ner")
     assert metric.aggregate(metric.compute(given_)) == pytest.approx(want, abs=1e-12)
@@ -172,7 +177,7 @@ def test_class_metrics_agree_with_scikit_learn():
         recall_score(expected, found, average="macro", labels=names), abs=1e-12
     )
     assert weighted.aggregate(weighted.compute(given_)) == pytest.approx(
-        f1_score(expected, found, average="weighted", labels=names, zero_division=0), abs=1e-12
+        f1_score(expected, found, average="weighted", labels=names), abs=1e-12
     )
     accuracy = get_metric("accuracy")
     assert accuracy.aggregate(accuracy.compute(given_)) == pytest.approx(

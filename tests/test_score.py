@@ -13,7 +13,7 @@ from tasks.storage import Store
 
 
 def test_missing_duplicate_and_unreadable_predictions_count_as_wrong(bench):
-    task_id = bench.add_task("Quiz", "accuracy", {n: "A" for n in range(8)})
+    task_id = bench.add_task("Quiz", "accuracy", dict.fromkeys(range(8), "A"))
     bench.predict(
         "model",
         task_id,
@@ -31,7 +31,7 @@ def test_missing_duplicate_and_unreadable_predictions_count_as_wrong(bench):
 
 def test_the_published_profile_averages_over_answered_instances(bench):
     task_id = bench.add_task(
-        "Quiz", "accuracy", {n: "A" for n in range(10)}, task_type="MultipleChoiceQA"
+        "Quiz", "accuracy", dict.fromkeys(range(10), "A"), task_type="MultipleChoiceQA"
     )
     bench.predict("model", task_id, {0: "A"})
     rows = bench.score()
@@ -61,9 +61,7 @@ def test_a_missing_number_makes_an_unbounded_error_infinite(bench):
     assert row["raw_score_answered"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(
-    "prediction", ["abc", None, True, [1, "x"], {"a": 1}, [], "nan"], ids=repr
-)
+@pytest.mark.parametrize("prediction", ["abc", None, True, [1, "x"], {"a": 1}, [], "nan"], ids=repr)
 def test_what_is_no_number_is_unreadable(bench, prediction):
     task_id = bench.add_task("Forecast", "mae", {0: 1.0, 1: 2.0}, task_type="Time Series")
     bench.predict("model", task_id, {0: 1.0, 1: prediction})
@@ -121,9 +119,7 @@ def test_scores_of_removed_predictions_go(bench):
 
 
 def test_the_stored_statistics_make_up_the_score(bench):
-    task_id = bench.add_task(
-        "Labels", "micro_f1", {0: "a, b", 1: "c", 2: "d"}, task_type="ner"
-    )
+    task_id = bench.add_task("Labels", "micro_f1", {0: "a, b", 1: "c", 2: "d"}, task_type="ner")
     bench.predict("model", task_id, {0: "a<p>x", 1: "c"})
     row = bench.score()[task_id, "corrected"]
     # tp: a, c; fp: x; fn: b, d

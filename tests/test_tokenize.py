@@ -51,7 +51,9 @@ def test_twenty_thousand_awkward_texts():
 
 
 def test_real_prose():
-    texts = [inspect.getdoc(o) or "" for m in (statistics, random, string) for o in vars(m).values()]
+    texts = [
+        inspect.getdoc(o) or "" for m in (statistics, random, string) for o in vars(m).values()
+    ]
     lines = [line for text in texts for line in (text, " ".join(text.split()), *text.splitlines())]
     assert len(lines) > 500
     for line in lines:

@@ -14,7 +14,15 @@ from tasks.warehouse import RunInfo, build, connect, leaderboard, load_models
 from tasks.warehouse import build as build_module
 from tests.test_levels import TWO_MODALITIES, catalogue_of, publish
 
-HOSTILE = ["x'; DROP TABLE levels;--", 'a "quoted" name', "slash/and\\back", "😀 emoji", "..", "%41", "CON"]
+HOSTILE = [
+    "x'; DROP TABLE levels;--",
+    'a "quoted" name',
+    "slash/and\\back",
+    "😀 emoji",
+    "..",
+    "%41",
+    "CON",
+]
 
 
 @pytest.fixture
@@ -82,7 +90,9 @@ def test_a_failing_check_leaves_the_last_good_results(published, monkeypatch):
         models = good(kind)
         if kind == "checks":
             bad = models[0]
-            models = [type(bad)("always", "checks", "Always fails.", "", (), {}, "SELECT 1 AS offence")]
+            models = [
+                type(bad)("always", "checks", "Always fails.", "", (), {}, "SELECT 1 AS offence")
+            ]
         return models
 
     monkeypatch.setitem(build_module.__globals__, "load_models", with_failing_check)

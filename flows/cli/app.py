@@ -312,7 +312,9 @@ def sql(
         console.print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     shown = rows[:limit] if limit else rows
-    more = f"{len(rows) - len(shown)} more rows; --limit 0 shows all" if len(rows) > len(shown) else ""
+    more = (
+        f"{len(rows) - len(shown)} more rows; --limit 0 shows all" if len(rows) > len(shown) else ""
+    )
     console.print_table(f"{len(rows)} rows", columns, shown, more)
 
 
@@ -340,12 +342,22 @@ def validate(
     else:
         columns = ["task", "instances", "scored", "missing", "unreadable", "duplicate", "extra"]
         rows = [
-            [t.task_id, t.n_instances, t.n_scored, t.n_missing, t.n_unreadable, t.n_duplicate, t.n_extra]
+            [
+                t.task_id,
+                t.n_instances,
+                t.n_scored,
+                t.n_missing,
+                t.n_unreadable,
+                t.n_duplicate,
+                t.n_extra,
+            ]
             for t in report.tasks
         ]
         if rows:
             console.print_table(f"submission {report.model}", columns, rows)
-        problems = [[p["source"], p["position"], p["instance_id"], p["reason"]] for p in report.problems]
+        problems = [
+            [p["source"], p["position"], p["instance_id"], p["reason"]] for p in report.problems
+        ]
         if problems:
             columns = ["source", "row", "id", "problem"]
             more = f"{len(problems) - 50} more; --json shows all" if len(problems) > 50 else ""

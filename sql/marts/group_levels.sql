@@ -25,12 +25,14 @@ WITH groups AS (
     SELECT
         'modality_mean' AS aggregation,
         modality AS group_modality,
+        modality AS own_modality,
         *
     FROM paradigm_scores
     UNION ALL
     SELECT
         'task_mean' AS aggregation,
         'all' AS group_modality,
+        modality AS own_modality,
         *
     FROM paradigm_scores
 ),
@@ -46,23 +48,23 @@ halves AS (
         sum(tasks_supported)::BIGINT AS tasks_supported,
         sum(tasks_won)::BIGINT AS tasks_won,
         coalesce(
-            fsum(sum_scores ORDER BY paradigm_scores_modality) FILTER (paradigm = 'comprehension')
+            fsum(sum_scores ORDER BY own_modality) FILTER (paradigm = 'comprehension')
             / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
         ) AS comprehension_score,
         coalesce(
-            fsum(sum_scores ORDER BY paradigm_scores_modality) FILTER (paradigm = 'generation')
+            fsum(sum_scores ORDER BY own_modality) FILTER (paradigm = 'generation')
             / sum(tasks_total) FILTER (paradigm = 'generation'), 0
         ) AS generation_score,
         coalesce(
-            fsum(sum_won_scores ORDER BY paradigm_scores_modality)
+            fsum(sum_won_scores ORDER BY own_modality)
             FILTER (paradigm = 'comprehension')
             / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
         ) AS comprehension_won,
         coalesce(
-            fsum(sum_won_scores ORDER BY paradigm_scores_modality) FILTER (paradigm = 'generation')
+            fsum(sum_won_scores ORDER BY own_modality) FILTER (paradigm = 'generation')
             / sum(tasks_total) FILTER (paradigm = 'generation'), 0
         ) AS generation_won
-    FROM (SELECT modality AS paradigm_scores_modality, * FROM groups)
+    FROM groups
     GROUP BY ALL
 ),
 

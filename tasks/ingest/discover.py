@@ -7,6 +7,7 @@ with a reason, never skipped in silence.
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -163,13 +164,15 @@ def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
         yield from _in_archive(fs, root, kind)
         return
     real_root = Path(root).resolve() if isinstance(fs, LocalFileSystem) else None
-    for path, info in sorted(fs.find(root, detail=True).items()):
+    for path, info in sorted(dict(fs.find(root, detail=True)).items()):
         name = path.rsplit("/", 1)[-1]
         if name.lower().endswith(ARCHIVES):
             yield from _in_archive(fs, path, kind)
         elif name.lower() in FILE_NAMES[kind]:
             outside = real_root and not Path(path).resolve().is_relative_to(real_root)
-            problem = "the link leads out of the source: put the file itself there" if outside else ""
+            problem = (
+                "the link leads out of the source: put the file itself there" if outside else ""
+            )
             yield path, "", int(info["size"]), _fingerprint(info), problem
 
 
@@ -178,7 +181,13 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
         with fs.open(path, "rb") as handle:
             if path.lower().endswith(".zip"):
                 members = [
-                    (i.filename, i.file_size, i.compress_size, f"zip:{i.CRC:08x}:{i.file_size}", True)
+                    (
+                        i.filename,
+                        i.file_size,
+                        i.compress_size,
+                        f"zip:{i.CRC:08x}:{i.file_size}",
+                        True,
+                    )
                     for i in zipfile.ZipFile(handle).infolist()
                     if not i.is_dir()
                 ]
@@ -272,8 +281,10 @@ def _folders_without_file(
     if fs.isfile(root) or not isinstance(fs, LocalFileSystem):
         return []  # object stores have no empty folders
     refused = []
-    for folder, folders, names in fs.walk(root):
-        if folders or any(n.lower() in FILE_NAMES[kind] or n.lower().endswith(ARCHIVES) for n in names):
+    for folder, folders, names in os.walk(root):
+        if folders or any(
+            n.lower() in FILE_NAMES[kind] or n.lower().endswith(ARCHIVES) for n in names
+        ):
             continue
         place = PurePosixPath(folder[len(root) :].lstrip("/"), "x")
         task_id, _ = _resolve(place, root, catalogue)
@@ -284,8 +295,8 @@ def _folders_without_file(
 
 
 def _open(url: str) -> tuple[Any, str]:
-    fs, root = fsspec.url_to_fs(str(url))
-    root = root.rstrip("/")
+    fs, path = fsspec.url_to_fs(str(url))
+    root = str(path).rstrip("/")
     try:
         there = fs.exists(root)
     except PermissionError as error:

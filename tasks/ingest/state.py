@@ -105,9 +105,7 @@ def finish(store: Store, plan: Plan, results: Sequence[BatchResult]) -> Manifest
         kind=plan.kind,
         model=plan.model,
         source=plan.source,
-        tasks=dict(
-            sorted(({t: e for t, e in before.tasks.items() if t in stay} | done).items())
-        ),
+        tasks=dict(sorted(({t: e for t, e in before.tasks.items() if t in stay} | done).items())),
         refused={t: m for t, m in before.refused.items() if t in stay} | refused,
     )
     _write_quarantine(store, plan, results, stay)

@@ -133,7 +133,9 @@ class Cider(MeanMetric):
         corpus = batch.references if batch.corpus is None else batch.corpus
         frequencies: _Ngrams = Counter()
         for references in corpus.to_list():
-            frequencies.update({g for r in references for g in _ngrams(cider_words(r), self._ORDER)})
+            frequencies.update(
+                {g for r in references for g in _ngrams(cider_words(r), self._ORDER)}
+            )
         documents = math.log(len(corpus))
         weights = {g: documents - math.log(count) for g, count in frequencies.items()}
         scores = []

@@ -56,7 +56,7 @@ def _rate(counts: tuple[int, int]) -> tuple[float, int]:
     return (errors / words if words else float(errors > 0), errors)
 
 
-def _frame(rows: list[tuple[int, int]], names: tuple[str, str]) -> pl.DataFrame:
+def _frame(rows: list[tuple[int, int]], names: tuple[str, ...]) -> pl.DataFrame:
     schema = dict.fromkeys(names, pl.Float64)
     return pl.DataFrame([(float(a), float(b)) for a, b in rows], schema=schema, orient="row")
 

@@ -132,7 +132,9 @@ class WeightedFScore(Metric):
         )
 
     def worst(self, batch: Batch) -> pl.DataFrame:
-        stats = self.compute(Batch(pl.Series([""]).new_from_index(0, len(batch.references)), batch.references))
+        stats = self.compute(
+            Batch(pl.Series([""]).new_from_index(0, len(batch.references)), batch.references)
+        )
         return stats.with_columns(
             score=pl.lit(0.0),
             group=pl.struct(
@@ -152,7 +154,8 @@ class WeightedFScore(Metric):
             .fill_null(0)
             .sort("label")
             .select(
-                f1=2 * pl.col("tp") / (pl.col("named") + pl.col("support")), support=pl.col("support")
+                f1=2 * pl.col("tp") / (pl.col("named") + pl.col("support")),
+                support=pl.col("support"),
             )
         )
         return float((f1["f1"] * f1["support"]).sum()) / classes.height

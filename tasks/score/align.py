@@ -43,9 +43,7 @@ def align(store: Store, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
     """
     metric = get_metric(jobs[0].metrics["corrected"])
     references = _read(store, [job.references for job in jobs], "references")
-    predictions = _read(
-        store, [job.predictions for job in jobs], "predictions", quote_name(model)
-    )
+    predictions = _read(store, [job.predictions for job in jobs], "predictions", quote_name(model))
     references = references.select(
         *_KEY, "position", reference=reference_payload(references, metric.payload)
     )

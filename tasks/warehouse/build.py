@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -47,7 +47,7 @@ class RunInfo:
 
     @classmethod
     def now(cls, run_id: str) -> RunInfo:
-        return cls(run_id, datetime.now(timezone.utc))
+        return cls(run_id, datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,8 @@ def _load(
         database.execute(f"CREATE TABLE {name} AS FROM arrow_input")
         database.unregister("arrow_input")
     database.execute(
-        "CREATE TABLE raw_boards AS FROM read_csv(?, header = true)", [str(SQL_FOLDER / "boards.csv")]
+        "CREATE TABLE raw_boards AS FROM read_csv(?, header = true)",
+        [str(SQL_FOLDER / "boards.csv")],
     )
     for macro in load_models("macros"):
         database.execute(macro.sql)
@@ -137,7 +138,9 @@ def _task_scores(store: Store) -> pa.Table:
         for model in store.names("scores")
         if store.exists("scores", model, "task_scores.parquet")
     ]
-    tables += [store.read_table("imported", file, columns=names) for file in store.names("imported")]
+    tables += [
+        store.read_table("imported", file, columns=names) for file in store.names("imported")
+    ]
     return pa.concat_tables([TASK_SCORE_SCHEMA.empty_table(), *tables])
 
 

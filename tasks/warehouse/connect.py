@@ -66,9 +66,16 @@ def _add_views(database: duckdb.DuckDBPyConnection, store: Store) -> None:
         ("references_", _stored(store, "references")),
         (
             "predictions",
-            [row for name in store.names("predictions") for row in _stored(store, "predictions", name)],
+            [
+                row
+                for name in store.names("predictions")
+                for row in _stored(store, "predictions", name)
+            ],
         ),
-        ("instance_scores", [row for name in store.names("scores") for row in _scored(store, name)]),
+        (
+            "instance_scores",
+            [row for name in store.names("scores") for row in _scored(store, name)],
+        ),
     ):
         if not live:
             continue
