@@ -115,9 +115,13 @@ def prediction(answer: Answer, as_list: bool) -> Any:
     if isinstance(answer, frozenset):
         return sorted(answer) if as_list else "<p>".join(sorted(answer))
     if isinstance(answer, list):
-        rounded = [round(float(v), DECIMALS) for v in answer]
-        return rounded[0] if len(rounded) == 1 else rounded
+        return answer[0] if len(answer) == 1 else answer
     return answer
+
+
+def rounded(answers: list[Answer]) -> list[Answer]:
+    """Answers as they are delivered, so that what is measured is what is written."""
+    return [[round(float(v), DECIMALS) for v in a] if isinstance(a, list) else a for a in answers]
 
 
 def submission(task: Task, model: str, answers: list[Answer]) -> Any:
@@ -159,10 +163,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 
 def catalogue_row(task: Task) -> dict[str, Any]:
     """The task with its specialist, fitted and measured here."""
-    answers = [
-        [round(float(v), DECIMALS) for v in a] if isinstance(a, list) else a
-        for a in task.specialist(task.train, task.test)
-    ]
+    answers = rounded(task.specialist(task.train, task.test))
     return {
         "task_id": task.task_id,
         "modality": task.modality,
@@ -201,6 +202,7 @@ def main() -> None:
     for folder in (dataset, submissions, broken_submissions):
         shutil.rmtree(folder, ignore_errors=True)
     catalogue: list[dict[str, Any]] = []
+    measured: list[tuple[str, str, str, float]] = []
     delivered: dict[str, dict[str, bytes]] = {model: {} for model in GENERALISTS}
     for make in chosen:
         begin = time.perf_counter()
@@ -219,10 +221,12 @@ def main() -> None:
         for model, (predict, modalities) in GENERALISTS.items():
             if task.modality not in modalities:
                 continue
-            answers = predict(task, task.test)
+            answers = rounded(predict(task, task.test))
             content = to_json(submission(task, model, answers)).encode()
             delivered[model][f"{task.path}/prediction.json"] = content
-            figures.append(f"{model} {figure(task.metric, task.unit, answers, task.test):.4g}")
+            score = figure(task.metric, task.unit, answers, task.test)
+            measured.append((model, task.task_id, task.metric, score))
+            figures.append(f"{model} {score:.4g}")
         seconds = time.perf_counter() - begin
         print(
             f"{task.task_id} [{task.metric}] specialist {row['specialist_raw']:.4g} | "
@@ -237,6 +241,10 @@ def main() -> None:
             write_files(submissions / model, files)
     if not options.only:
         write_files(broken_submissions / "broken-model", broken(delivered[ENVELOPE]))
+    with open(options.out / "measured.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(
+            [("model", "task_id", "metric_id", "score"), *sorted(measured)]
+        )
     with open(options.out / "catalogue.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()

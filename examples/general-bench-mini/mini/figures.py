@@ -131,14 +131,14 @@ def edit_distance(a: list[str] | str, b: list[str] | str) -> int:
 
 
 def anls(predicted: list[Answer], test: Examples) -> float:
-    """Mean normalised Levenshtein similarity, 0 below one half."""
+    """Mean Levenshtein similarity; 0 for an answer of which half is wrong (arXiv:1905.13648)."""
     values = []
     for p, e in zip(predicted, test, strict=True):
         ours = _text(p).strip().lower()
         best = max(
             1 - edit_distance(ours, r.lower()) / max(len(ours), len(r), 1) for r in e.references
         )
-        values.append(best if best >= 0.5 else 0.0)
+        values.append(best if best > 0.5 else 0.0)
     return float(np.mean(values))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.linear_model import RidgeCV
@@ -23,8 +22,10 @@ PHOTOGRAPHS = "scikit-image photographs"
 
 def png(pixels: np.ndarray) -> bytes:
     """A grey image, uint8, as PNG."""
+    from PIL import Image
+
     file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8), mode="L").save(file, "PNG", optimize=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
