@@ -46,6 +46,8 @@ UNSUPPORTED_HIGHER_IS_BETTER = 0.0
 _FIXED = {"metric": "metrics"} | {fold(name): fold(name) for name in HEADER}
 #: What a spreadsheet program would take for an escaped character (ECMA-376, ST_Xstring).
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+#: openpyxl takes the escape away in shared strings, but not in those that stand in their cell.
+_ESCAPED = re.compile(r"_x005F_(?=x[0-9A-Fa-f]{4}_)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def group_of_sheet(title: str) -> tuple[str, str] | None:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    return "" if value is None else _ESCAPED.sub("_", str(value)).strip()
 
 
 def _read_sheet(
