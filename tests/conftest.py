@@ -101,6 +101,10 @@ class Bench:
             "base_catalogue": False,
         }
 
+    def sources(self, model: str) -> tuple[Any, Any]:
+        """Where the dataset and one model's submission lie."""
+        return self.dataset, self.submissions / model
+
     def score(self, model: str = "model") -> dict[tuple[str, str], dict[str, Any]]:
         """Ingests and scores one model without Prefect; rows by (task id, profile)."""
         from tasks.catalog import load_catalogue
@@ -118,9 +122,10 @@ class Bench:
         store = Store(self.store)
         catalogue = load_catalogue([self.catalogue], base=False)
         references = None
+        dataset, submission = self.sources(model)
         for kind, who, source in (
-            ("references", None, self.dataset),
-            ("predictions", model, self.submissions / model),
+            ("references", None, dataset),
+            ("predictions", model, submission),
         ):
             todo = plan(store, kind, who, str(source), catalogue)
             done = [ingest_batch(store, kind, who, batch, catalogue) for batch in todo.batches]

@@ -100,7 +100,7 @@ EXAMPLES = {
         ),
         Example(
             "published-audio",
-            "the published audio results of 15 systems, levels recomputed",
+            "the published audio results of 16 systems, levels recomputed",
             "published-audio",
             results=("results.csv",),
             board="B-audio",

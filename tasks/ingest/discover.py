@@ -282,9 +282,10 @@ def _folders_without_file(
         return []  # object stores have no empty folders
     refused = []
     for folder, folders, names in os.walk(root):
-        if folders or any(
-            n.lower() in FILE_NAMES[kind] or n.lower().endswith(ARCHIVES) for n in names
-        ):
+        if any(name.lower() in FILE_NAMES[kind] for name in names):
+            folders.clear()  # what lies beside the file is its media
+            continue
+        if folders or any(name.lower().endswith(ARCHIVES) for name in names):
             continue
         place = PurePosixPath(folder[len(root) :].lstrip("/"), "x")
         task_id, _ = _resolve(place, root, catalogue)

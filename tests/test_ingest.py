@@ -1,0 +1,361 @@
+"""Ingest: every layout and shape comes in, and bad input costs itself only."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import boto3
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+from tasks.catalog import load_catalogue
+from tasks.errors import UserError
+from tasks.ingest import discover, finish, ingest_batch, list_submissions, plan, read_instances
+from tasks.ingest.payload import reference
+from tasks.ingest.read import DamagedFile, TaskFileReader
+from tasks.storage import Store
+from tasks.warehouse import RunInfo, build, leaderboard
+
+CATALOGUE = load_catalogue()
+ROWS = [{"id": n, "prediction": f"answer {n} \u00e9"} for n in range(6)]
+
+
+def ingest(store: Store, source: Path | str, kind: str = "predictions", catalogue=CATALOGUE):
+    model = "m" if kind == "predictions" else None
+    todo = plan(store, kind, model, str(source), catalogue)
+    done = [ingest_batch(store, kind, model, batch, catalogue) for batch in todo.batches]
+    return finish(store, todo, done), todo
+
+
+def refused(store: Store) -> list[dict]:
+    return store.read_table("quarantine", "ingest", "m.parquet").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("folder", "task_id"),
+    [
+        ("Image/Comprehension/Bird-Detection", "image.comprehension.bird-detection"),
+        ("image/comprehension/bird_detection", "image.comprehension.bird-detection"),
+        ("image/comprehension/comprehension/BirdDetection", "image.comprehension.bird-detection"),
+        ("General-Bench/IMAGE/comprehension/Bird Detection", "image.comprehension.bird-detection"),
+        ("audio/comprehension/AccentClassification", "audio.comprehension.accent-classification"),
+        ("NLP/Commonsense-Reasoning", "language.commonsense-reasoning"),
+        ("nlp/commonsense_reasoning", "language.commonsense-reasoning"),
+    ],
+)
+@pytest.mark.parametrize("packed", ["folder", "zip a task", "zip", "tar.gz"])
+def test_layouts(tmp_path, folder, task_id, packed):
+    source = tmp_path / "submission"
+    text = json.dumps(ROWS)
+    if packed == "folder":
+        (source / folder / "images").mkdir(parents=True)
+        (source / folder / "prediction.json").write_text(text)
+    elif packed == "zip a task":
+        archive = source / f"{folder}.zip"
+        archive.parent.mkdir(parents=True)
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("prediction.json", text)
+    elif packed == "zip":
+        source = tmp_path / "submission.zip"
+        with zipfile.ZipFile(source, "w") as file:
+            file.writestr(f"{folder}/prediction.json", text)
+    else:
+        source = tmp_path / "submission.tar.gz"
+        with tarfile.open(source, "w:gz") as file:
+            member = tarfile.TarInfo(f"{folder}/prediction.json")
+            member.size = len(text.encode())
+            file.addfile(member, io.BytesIO(text.encode()))
+    manifest, _ = ingest(Store(tmp_path / "store"), source)
+    assert list(manifest.tasks) == [task_id]
+    assert manifest.tasks[task_id].rows == len(ROWS)
+    assert manifest.tasks[task_id].quarantined == 0
+    again = plan(Store(tmp_path / "store"), "predictions", "m", str(source), CATALOGUE)
+    assert again.batches == [] and again.counts["refused"] == 0
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        ROWS,
+        {"task": "Bird Detection", "skill": "x", "type": "y", "data": ROWS},
+        {"data": ROWS, "task": "Bird Detection"},
+        [{"id": r["id"], "prediction_final": r["prediction"]} for r in ROWS],
+        {str(r["id"]): r["prediction"] for r in ROWS},
+    ],
+    ids=["list", "envelope", "data first", "older field", "mapping"],
+)
+def test_prediction_shapes(tmp_path, document):
+    folder = tmp_path / "m/image/comprehension/bird-detection"
+    folder.mkdir(parents=True)
+    (folder / "prediction.json").write_text(json.dumps(document))
+    store = Store(tmp_path / "store")
+    manifest, _ = ingest(store, tmp_path / "m")
+    rows = read_instances(store, "predictions", "m", "image.comprehension.bird-detection", manifest)
+    assert rows["text"].to_list() == [r["prediction"] for r in ROWS]
+    assert rows["instance_id"].to_list() == [str(r["id"]) for r in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("task_type", "output", "kind", "value"),
+    [
+        ("OpenQA", {"answer": "a", "why": "b"}, "text", "a"),
+        ("Summarization", {"highlights": "h"}, "text", "h"),
+        ("Translation", "plain", "text", "plain"),
+        ("Code Generation", {"response": {"content": "c"}}, "text", "c"),
+        ("Code Repair", {"repairCode": "r"}, "text", "r"),
+        ("Code Defect Detection", {"target": 1}, "number", "1"),
+        (
+            "Proof",
+            {"proof": {"steps": ["x", "y"], "conclusion": "z"}},
+            "text",
+            "x\ny\nConclusion: z",
+        ),
+        ("Mathematical Word Problem Solving", {"solution": {"final_answer": "7"}}, "text", "7"),
+        ("Grammar Correction", {"Standard English": "s"}, "text", "s"),
+        ("Table-to-Text Generation", {"response": {"text": "t"}}, "text", "t"),
+        ("ner", {"entities": "a, b"}, "text", "a, b"),
+        ("OpenQA", {"answer": ["a", "b", 3]}, "texts", ["a", "b", "3"]),
+    ],
+)
+def test_reference_fields(task_type, output, kind, value):
+    found = reference(output, task_type, numeric=False)
+    assert found.kind == kind
+    assert (found.texts if kind == "texts" else found.text) == value
+
+
+def bad_rows() -> list[tuple[str, str]]:
+    return [
+        ('{"id": null, "prediction": "x"}', "id must be"),
+        ('{"prediction": "x"}', "no id"),
+        ('{"id": 9}', 'no "prediction"'),
+        ('{"id": 9, "prediction": null}', "found null"),
+        ('{"id": 9, "prediction": NaN}', "finite"),
+        ('{"id": 9, "prediction": [NaN]}', "NaN"),
+        ('{"id": 9, "prediction": "\\ud800"}', "surrogate"),
+        ("17", "must be an object"),
+        ('{"id": 1, "prediction": "again"}', "more than once"),
+    ]
+
+
+@pytest.mark.parametrize(("bad", "reason"), bad_rows())
+def test_a_bad_row_costs_itself_only_and_is_told(bench, bad, reason):
+    task_id = bench.add_task("Quiz", "accuracy", {n: "A" for n in range(3)})
+    good = [json.dumps({"id": n, "prediction": "A"}) for n in range(3)]
+    path = bench.write_prediction("m", task_id, f"[{good[0]}, {good[1]}, {bad}, {good[2]}]")
+    store = Store(bench.store)
+    catalogue = load_catalogue([bench.catalogue], base=False)
+    manifest, _ = ingest(store, bench.submissions / "m", catalogue=catalogue)
+    kept = read_instances(store, "predictions", "m", task_id, manifest)["instance_id"].to_list()
+    assert [i for i in ("0", "1", "2") if i in kept] == ["0", "1", "2"]
+    (told,) = refused(store)
+    assert reason in told["reason"]
+    assert told["position"] == 2
+    assert told["source"] == str(path)
+
+
+def rows_of(data: bytes) -> tuple[list, str]:
+    reader, found = TaskFileReader(io.BytesIO(data), len(data)), []
+    try:
+        for row in reader:
+            found.append(row)
+    except DamagedFile as damage:
+        return found, str(damage)
+    return found, ""
+
+
+DOCUMENT = json.dumps({"task": "T", "type": "OpenQA", "data": ROWS}, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("cut", range(len(DOCUMENT)))
+def test_a_truncated_file_keeps_every_row_before_the_damage(cut):
+    try:
+        found, damage = rows_of(DOCUMENT[:cut])
+    except DamagedFile as refused_whole:
+        found, damage = [], str(refused_whole)
+    assert found == ROWS[: len(found)]
+    whole = sum(
+        DOCUMENT.find(json.dumps(r, ensure_ascii=False).encode())
+        + len(json.dumps(r, ensure_ascii=False).encode())
+        <= cut
+        for r in ROWS
+    )
+    assert len(found) == whole
+    # Without the envelope's last brace alone nothing is lost, and nothing is told.
+    assert damage or cut == len(DOCUMENT) - 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_rows_or_a_damage(data):
+    try:
+        rows_of(data)
+    except DamagedFile as damage:
+        assert str(damage)
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(json_values.filter(lambda v: v is not None), max_size=6))
+def test_both_ways_of_reading_give_the_same_rows(values):
+    data = json.dumps(values).encode()
+    reader = TaskFileReader(io.BytesIO(data), len(data))
+    at_once = list(reader)
+    reader = TaskFileReader(io.BytesIO(data), 2**40)  # said to be large: read row by row
+    assert list(reader) == at_once == values
+
+
+def test_unknown_absent_and_repeated_tasks_are_refused_and_the_rest_is_read(tmp_path):
+    source = tmp_path / "m"
+    for folder in ("Bird-Detection", "bird_detection", "no-such-task"):
+        (source / "image/comprehension" / folder).mkdir(parents=True)
+        (source / "image/comprehension" / folder / "prediction.json").write_text(json.dumps(ROWS))
+    (source / "audio/comprehension/AccentClassification").mkdir(parents=True)
+    store = Store(tmp_path / "store")
+    manifest, todo = ingest(store, source)
+    assert list(manifest.tasks) == ["image.comprehension.bird-detection"]
+    told = "; ".join(row["reason"] for row in refused(store))
+    for reason in ("no task of the catalogue", "was already found", "no prediction.json"):
+        assert reason in told
+    assert todo.counts["refused"] == 3
+
+
+def test_archives_that_attack_are_refused(tmp_path):
+    source = tmp_path / "m.zip"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("../../nlp/commonsense-reasoning/prediction.json", json.dumps(ROWS))
+        file.writestr("nlp/causal-reasoning/prediction.json", b" " * (80 * 2**20))
+        file.writestr("nlp/legal-question-answering/prediction.json", json.dumps(ROWS))
+    store = Store(tmp_path / "store")
+    manifest, _ = ingest(store, source)
+    assert list(manifest.tasks) == ["language.legal-question-answering"]
+    reasons = " ".join(row["reason"] for row in refused(store))
+    assert "leaves the archive" in reasons and "beyond the limit" in reasons
+    (tmp_path / "torn.zip").write_bytes(source.read_bytes()[:-40])
+    found = discover(str(tmp_path / "torn.zip"), "predictions", CATALOGUE)
+    assert found.files == [] and "cannot be read" in found.refused[0]["reason"]
+
+
+def test_a_link_out_of_the_source_is_refused(tmp_path):
+    secret = tmp_path / "secret.json"
+    secret.write_text(json.dumps(ROWS))
+    folder = tmp_path / "m/nlp/commonsense-reasoning"
+    folder.mkdir(parents=True)
+    os.symlink(secret, folder / "prediction.json")
+    found = discover(str(tmp_path / "m"), "predictions", CATALOGUE)
+    assert found.files == []
+    assert "leads out" in found.refused[0]["reason"]
+
+
+def test_deep_nesting_is_a_damage_not_a_crash():
+    found, damage = rows_of(b'[{"id": 1, "prediction": "a"}, ' + b"[" * 200_000)
+    assert found == [{"id": 1, "prediction": "a"}]
+    assert damage
+
+
+def test_sources_that_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        discover(str(tmp_path / "absent"), "predictions", CATALOGUE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no submission"):
+        list_submissions(str(tmp_path / "empty"))
+
+
+def test_a_model_may_be_called_anything(tmp_path):
+    (tmp_path / "subs/folder").mkdir(parents=True)
+    name = "evil'; DROP TABLE levels;--/../x"
+    (tmp_path / "subs/folder/model.json").write_text(json.dumps({"name": name}))
+    assert [s.model for s in list_submissions(str(tmp_path / "subs"))] == [name]
+
+
+def test_results_of_batches_before_a_kill_stay(bench):
+    ids = [bench.add_task(f"Task {n}", "accuracy", {0: "A"}) for n in range(3)]
+    for task_id in ids:
+        bench.predict("m", task_id, {0: "A"})
+    store, catalogue = Store(bench.store), load_catalogue([bench.catalogue], base=False)
+    todo = plan(store, "predictions", "m", str(bench.submissions / "m"), catalogue)
+    (batch,) = todo.batches
+    finish(store, todo, [ingest_batch(store, "predictions", "m", batch[:1], catalogue)])
+    resumed = plan(store, "predictions", "m", str(bench.submissions / "m"), catalogue)
+    assert resumed.counts["unchanged"] == 1 and resumed.counts["new"] == 2
+    manifest, _ = ingest(store, bench.submissions / "m", catalogue=catalogue)
+    assert list(manifest.tasks) == ids
+    live = {entry.part for entry in manifest.tasks.values()}
+    assert set(store.names("predictions", "m", "parts")) == live
+
+
+def test_everything_on_s3_scores_as_on_disk(bench, monkeypatch):
+    task_id = bench.add_task("Quiz", "accuracy", {n: "A" for n in range(4)})
+    bench.predict("m", task_id, {0: "A", 1: "A", 2: "B"})
+    local = bench.score("m")[task_id, "corrected"]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in (
+            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+        ):
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bench")
+        for path in bench.root.rglob("*.json"):
+            if "store" not in path.parts:
+                key = path.relative_to(bench.root).as_posix()
+                client.put_object(Bucket="bench", Key=key, Body=path.read_bytes())
+        bench.dataset, bench.submissions = "s3://bench/dataset", "s3://bench/submissions"
+        (found,) = list_submissions(bench.submissions)
+        assert found.model == "m"
+        bench.store = "s3://bench/store"
+        monkeypatch.setattr(type(bench), "sources", lambda self, model: (self.dataset, found.url))
+        remote = bench.score("m")[task_id, "corrected"]
+        same = ("raw_score", "n_instances", "n_scored", "n_missing", "score_key")
+        assert {k: remote[k] for k in same} == {k: local[k] for k in same}
+        store, catalogue = Store(bench.store), load_catalogue([bench.catalogue], base=False)
+        build(store, catalogue, RunInfo.now("on-s3"))
+        assert leaderboard(store)["model"].to_list() == []  # language tasks are on no board
+        bench.score("m")
+        assert bench.plan.jobs == []
+    finally:
+        server.stop()
+
+
+def test_memory_stays_flat_on_a_large_annotation(tmp_path):
+    path = tmp_path / "annotation.json"
+    row = json.dumps({"id": "x" * 20, "input": {"q": "?" * 900}, "output": {"answer": "A"}})
+    with open(path, "w") as file:
+        file.write('{"task": "T", "type": "OpenQA", "data": [')
+        file.write(",".join([row] * 1000))
+        for _ in range(119):
+            file.write("," + ",".join([row] * 1000))
+        file.write("]}")
+    script = (
+        "import resource, sys\n"
+        "from tasks.ingest.read import TaskFileReader\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "with open(sys.argv[1], 'rb') as f: n = sum(1 for _ in TaskFileReader(f, 2**30))\n"
+        "print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    rows, grown = map(int, output.split())
+    assert rows == 120_000
+    assert path.stat().st_size > 110e6
+    assert grown < 60_000  # kilobytes
