@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -148,7 +147,7 @@ def bad_rows() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("bad", "reason"), bad_rows())
 def test_a_bad_row_costs_itself_only_and_is_told(bench, bad, reason):
-    task_id = bench.add_task("Quiz", "accuracy", {n: "A" for n in range(3)})
+    task_id = bench.add_task("Quiz", "accuracy", dict.fromkeys(range(3), "A"))
     good = [json.dumps({"id": n, "prediction": "A"}) for n in range(3)]
     path = bench.write_prediction("m", task_id, f"[{good[0]}, {good[1]}, {bad}, {good[2]}]")
     store = Store(bench.store)
@@ -255,7 +254,7 @@ def test_a_link_out_of_the_source_is_refused(tmp_path):
     secret.write_text(json.dumps(ROWS))
     folder = tmp_path / "m/nlp/commonsense-reasoning"
     folder.mkdir(parents=True)
-    os.symlink(secret, folder / "prediction.json")
+    (folder / "prediction.json").symlink_to(secret)
     found = discover(str(tmp_path / "m"), "predictions", CATALOGUE)
     assert found.files == []
     assert "leads out" in found.refused[0]["reason"]
@@ -299,7 +298,7 @@ def test_results_of_batches_before_a_kill_stay(bench):
 
 
 def test_everything_on_s3_scores_as_on_disk(bench, monkeypatch):
-    task_id = bench.add_task("Quiz", "accuracy", {n: "A" for n in range(4)})
+    task_id = bench.add_task("Quiz", "accuracy", dict.fromkeys(range(4), "A"))
     bench.predict("m", task_id, {0: "A", 1: "A", 2: "B"})
     local = bench.score("m")[task_id, "corrected"]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
