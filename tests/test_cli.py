@@ -90,6 +90,29 @@ def test_validate_names_every_problem_and_writes_nothing(cli, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_broken_submission_scores_what_is_good_and_tells_the_rest(cli):
+    example = EXAMPLES / "general-bench-mini"
+    result = cli(
+        "run",
+        *(
+            "--dataset",
+            str(example / "dataset"),
+            "--submissions",
+            str(example / "submissions-broken"),
+        ),
+        *("--catalogue", str(example / "catalogue.csv"), "--only-catalogue"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "DROP TABLE levels" in result.stdout
+    assert "Traceback" not in result.stderr
+    assert "FROM quarantine" in result.stderr
+    rows = json.loads(cli("sql", "FROM quarantine", "--json").stdout)
+    assert len(rows) > 15
+    assert all(row["source"] and row["reason"] for row in rows)
+    assert any(row["position"] is None for row in rows)
+    assert len(json.loads(cli("sql", "FROM levels", "--json").stdout)) > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

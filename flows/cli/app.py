@@ -1,5 +1,5 @@
 """The commands of `general-level`. Exit codes: 0 done, 1 user's mistake, 2 wrong usage,
-3 done but something failed or was refused whole (the rest is published), 4 not healthy.
+3 done but something failed (the rest is published) or was found wanting, 4 not healthy.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ def sql(
     """Query the published results, read-only. Tables: levels, task_results, leaderboard, ...
 
     Besides the published tables there are views over the stored rows themselves:
-    instance_scores, predictions and references_.
+    instance_scores, predictions, references_ and quarantine (refused rows, with reasons).
     """
     from flows.cli import results
 
@@ -412,6 +412,10 @@ def _print_run(report: Any) -> None:
     _print_scores(report.scores)
     timings = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
     console.note(f"run {report.run_id}: {timings}")
+    if any(r.quarantined or r.files.get("refused") for r in report.ingest):
+        query = "FROM quarantine"
+        told = f"general-level sql --store {report.store} '{query}'"
+        console.note(f"some rows or files were refused; see why: {told}")
 
 
 def _print_ingest(reports: list[Any]) -> None:

@@ -22,7 +22,7 @@ def connect(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
 
     A local database is opened in place: a publish that happens meanwhile swaps the file, and this
     connection goes on reading the one it opened. A remote one is copied first. The temporary views
-    `instance_scores`, `predictions` and `references_` read the store's Parquet parts.
+    `instance_scores`, `predictions`, `references_` and `quarantine` read the store's Parquet files.
 
     Raises:
         UserError: when nothing has been published in this store.
@@ -62,6 +62,7 @@ def leaderboard(
 def _add_views(database: duckdb.DuckDBPyConnection, store: Store) -> None:
     """Views over the rows that the state points to; superseded rows in old parts are not seen."""
     scheme = "" if store.is_local else f"{store.url.split('://')[0]}://"
+    _add_quarantine(database, store, scheme)
     for view, live in (
         ("references_", _stored(store, "references")),
         (
@@ -92,6 +93,18 @@ def _add_views(database: duckdb.DuckDBPyConnection, store: Store) -> None:
             f"INNER JOIN live_{view} AS live "
             "ON stored.filename = live.file AND stored.task_id = live.task_id"
         )
+
+
+def _add_quarantine(database: duckdb.DuckDBPyConnection, store: Store, scheme: str) -> None:
+    """The view `quarantine` over all refused rows."""
+    files = [
+        store.path("quarantine", stage, name)
+        for stage in store.names("quarantine")
+        for name in store.names("quarantine", stage)
+    ]
+    if files:
+        listed = ", ".join(literal(scheme + path) for path in files)
+        database.execute(f"CREATE TEMP VIEW quarantine AS FROM read_parquet([{listed}])")
 
 
 def _stored(store: Store, *folder: str) -> list[tuple[str | None, str, str]]:
