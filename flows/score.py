@@ -13,7 +13,14 @@ from flows.runtime import Work, WorkerPool, run_all
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
-from tasks.score import ScorePlan, finish_scores, plan_scores, score_batch, unscored_rows
+from tasks.score import (
+    ScorePlan,
+    drop_stale_parts,
+    finish_scores,
+    plan_scores,
+    score_batch,
+    unscored_rows,
+)
 from tasks.storage import Store, unquote_name
 
 
@@ -93,3 +100,5 @@ def _run(
         quarantine: pa.Table = result.quarantine
         # After each batch, so that a kill loses only the batches under way.
         finish_scores(store, report.model, result.rows, quarantine)
+    for p in plans:
+        drop_stale_parts(store, p.model)

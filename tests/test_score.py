@@ -159,3 +159,36 @@ def test_the_published_scorer_drops_a_task_whose_metric_name_differs():
     assert published_metric("language", "ner", "micro_f1") == "micro_f1_published"
     assert published_metric("language", "something else", "token_f1") == "token_f1"
     assert published_metric("audio", "OpenQA", "accuracy") == "accuracy"
+
+
+def test_a_part_written_before_another_batch_is_merged_stays(bench):
+    """Batches run side by side: merging one must not drop what another has just written."""
+    from tasks.catalog import load_catalogue
+    from tasks.ingest import finish, ingest_batch, plan
+    from tasks.schema import Manifest
+    from tasks.score import drop_stale_parts, finish_scores, plan_scores, score_batch
+
+    ids = [bench.add_task(f"Task {n}", "accuracy", {0: "A"}) for n in range(2)]
+    for task_id in ids:
+        bench.predict("model", task_id, {0: "A"})
+    store, catalogue = Store(bench.store), load_catalogue([bench.catalogue], base=False)
+    for kind, model, source in zip(
+        ("references", "predictions"), (None, "model"), bench.sources("model"), strict=True
+    ):
+        todo = plan(store, kind, model, str(source), catalogue)
+        finish(store, todo, [ingest_batch(store, kind, model, b, catalogue) for b in todo.batches])
+    references = store.read_struct(Manifest, "references", "manifest.json")
+    assert references is not None
+    jobs = plan_scores(store, "model", catalogue, references).jobs
+    results = [score_batch(store, "model", [job]) for job in jobs]
+    for result in results:
+        finish_scores(store, "model", result.rows, result.quarantine)
+    drop_stale_parts(store, "model")
+    parts = store.names("scores", "model", "instances")
+    assert len(parts) == 2
+    assert {row["part"] for result in results for row in result.rows} == set(parts)
+
+    again = score_batch(store, "model", jobs)  # both tasks in one new part
+    finish_scores(store, "model", again.rows, again.quarantine)
+    drop_stale_parts(store, "model")
+    assert store.names("scores", "model", "instances") == [again.rows[0]["part"]]

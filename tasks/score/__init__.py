@@ -2,13 +2,14 @@
 
 from tasks.score.batch import BatchScores, score_batch
 from tasks.score.plan import ScoreJob, ScorePlan, plan_scores
-from tasks.score.state import finish_scores, read_task_scores, scored_models
+from tasks.score.state import drop_stale_parts, finish_scores, read_task_scores, scored_models
 from tasks.score.unscored import unscored_rows
 
 __all__ = [
     "BatchScores",
     "ScoreJob",
     "ScorePlan",
+    "drop_stale_parts",
     "finish_scores",
     "plan_scores",
     "read_task_scores",

@@ -37,7 +37,7 @@ def finish_scores(
     *,
     removed: Iterable[str] = (),
 ) -> None:
-    """Merges new task scores into the model's state and drops what nothing points to any more.
+    """Merges new task scores into the model's state.
 
     May be called after each batch: what it has written then survives a kill.
 
@@ -57,7 +57,13 @@ def finish_scores(
     name = quote_name(model)
     table = state.to_arrow().cast(SCORE_STATE_SCHEMA)
     store.write_table(table, "scores", name, "task_scores.parquet")
-    live = set(state["part"].drop_nulls())
+
+
+def drop_stale_parts(store: Store, model: str) -> None:
+    """Deletes parts that no score points to. Only for when no batch of the model is under way: a
+    part is written before the scores that point to it."""
+    name = quote_name(model)
+    live = set(read_task_scores(store, model)["part"].drop_nulls())
     for part in store.names("scores", name, "instances"):
         if part not in live:
             store.delete("scores", name, "instances", part)
