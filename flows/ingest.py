@@ -8,8 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.options import IngestReport
-from flows.runtime import Work, WorkerPool, run_all
-from tasks.catalog import load_catalogue
+from flows.runtime import Work, WorkerPool, means, run_all
 from tasks.ingest import Plan, finish, ingest_batch, list_submissions, plan
 from tasks.storage import Store
 
@@ -42,22 +41,18 @@ def ingest(
         workers: worker processes, by default one a core.
         force: read again what has not changed.
     """
-    store = Store(store_url)
-    catalogue = load_catalogue(catalogue_files, base=base_catalogue)
-    plans = []
-    if dataset is not None:
-        plans.append(plan(store, "references", None, dataset, catalogue, force=force))
-    if submissions is not None:
-        plans += [
-            plan(store, "predictions", found.model, found.url, catalogue, force=force)
-            for found in list_submissions(submissions)
-            if models is None or found.model in models
-        ]
-    pool = WorkerPool(workers)
-    try:
-        return _run(store, plans, catalogue, pool)
-    finally:
-        pool.close()
+    with means(catalogue_files, base_catalogue, workers) as use:
+        store, catalogue = Store(store_url), use.catalogue
+        plans = []
+        if dataset is not None:
+            plans.append(plan(store, "references", None, dataset, catalogue, force=force))
+        if submissions is not None:
+            plans += [
+                plan(store, "predictions", found.model, found.url, catalogue, force=force)
+                for found in list_submissions(submissions)
+                if models is None or found.model in models
+            ]
+        return _run(store, plans, catalogue, use.pool)
 
 
 def _run(

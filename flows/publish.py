@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.catalog import load_catalogue
+from flows.runtime import means
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, leaderboard
 
@@ -26,8 +26,8 @@ def publish(
     @task(name="build results", task_run_name="build results", cache_policy=NO_CACHE)
     def build_results() -> dict[str, Any]:
         store = Store(store_url)
-        catalogue = load_catalogue(catalogue_files, base=base_catalogue)
-        published = build(store, catalogue, RunInfo.now(run_id))
+        with means(catalogue_files, base_catalogue) as use:
+            published = build(store, use.catalogue, RunInfo.now(run_id))
         return {
             "run_id": published.run_id,
             "database": published.database,

@@ -34,6 +34,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from tasks.catalog import Catalogue, load_catalogue
 from tasks.errors import UserError
 
 T = TypeVar("T")
@@ -99,6 +100,38 @@ class WorkerPool:
             if self._executor is not None:
                 self._executor.shutdown(wait=True, cancel_futures=True)
                 self._executor = None
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the stages of one run work with: the catalogue and the worker processes."""
+
+    catalogue: Catalogue
+    pool: WorkerPool
+
+
+_means: Means | None = None
+
+
+@contextmanager
+def means(
+    catalogue_files: Sequence[str], base_catalogue: bool, workers: int | None = None
+) -> Iterator[Means]:
+    """The means of the run under way, else new ones for the duration.
+
+    The stages of a nightly run share them: a catalogue file that is edited meanwhile cannot make
+    one stage disagree with the next, and the processes start once.
+    """
+    global _means
+    if _means is not None:
+        yield _means
+        return
+    _means = Means(load_catalogue(catalogue_files, base=base_catalogue), WorkerPool(workers))
+    try:
+        yield _means
+    finally:
+        _means.pool.close()
+        _means = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +249,6 @@ def prefect_server() -> Iterator[str]:
         os.setpriority(os.PRIO_PROCESS, server.pid, 10)
     try:
         # Loaded while the server starts, on the other core, and not when the first flow does.
-        import prefect.flow_engine
-        import prefect.task_engine
         import pyarrow.dataset  # noqa: F401
 
         try:
@@ -230,7 +261,7 @@ def prefect_server() -> Iterator[str]:
             ) from None
         # Heartbeats let a lasting server notice dead flows; this one lives no longer than the flow,
         # and stopping a flow's heartbeat takes a second.
-        settings = {
+        settings: dict[Any, Any] = {
             PREFECT_API_URL: url,
             PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,

@@ -9,8 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.options import ScoreReport
-from flows.runtime import Work, WorkerPool, run_all
-from tasks.catalog import load_catalogue
+from flows.runtime import Work, WorkerPool, means, run_all
 from tasks.errors import UserError
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.score import (
@@ -44,7 +43,6 @@ def score(
         UserError: when the store holds predictions but no references to score them against.
     """
     store = Store(store_url)
-    catalogue = load_catalogue(catalogue_files, base=base_catalogue)
     found = [unquote_name(name) for name in store.names("predictions")]
     chosen = [model for model in found if models is None or model in models]
     references = store.read_struct(Manifest, "references", "manifest.json")
@@ -54,19 +52,18 @@ def score(
             "ingest the dataset first: general-level ingest --dataset DATASET",
         )
     references = references or Manifest(kind="references")
-    plans = [plan_scores(store, model, catalogue, references, force=force) for model in chosen]
-    reports = [
-        ScoreReport(p.model, unchanged=len(p.unchanged), removed=len(p.removed)) for p in plans
-    ]
-    for p, report in zip(plans, reports, strict=True):
-        rows = unscored_rows(store, p, catalogue)
-        report.refused = {row["task_id"]: row["reason"] for row in rows}
-        finish_scores(store, p.model, rows, QUARANTINE_SCHEMA.empty_table(), removed=p.removed)
-    pool = WorkerPool(workers)
-    try:
-        _run(store, plans, reports, pool)
-    finally:
-        pool.close()
+    with means(catalogue_files, base_catalogue, workers) as use:
+        plans = [
+            plan_scores(store, model, use.catalogue, references, force=force) for model in chosen
+        ]
+        reports = [
+            ScoreReport(p.model, unchanged=len(p.unchanged), removed=len(p.removed)) for p in plans
+        ]
+        for p, report in zip(plans, reports, strict=True):
+            rows = unscored_rows(store, p, use.catalogue)
+            report.refused = {row["task_id"]: row["reason"] for row in rows}
+            finish_scores(store, p.model, rows, QUARANTINE_SCHEMA.empty_table(), removed=p.removed)
+        _run(store, plans, reports, use.pool)
     logger = get_run_logger()
     for report in reports:
         why = ", ".join(f"{count} {reason}" for reason, count in report.scored.items())

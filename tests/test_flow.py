@@ -3,6 +3,8 @@ second run does nothing."""
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 
@@ -40,6 +42,21 @@ def filled(bench):
     return bench
 
 
+def stages_on_record(server: str) -> set[str]:
+    """First words of the completed task runs of the nightly flow run, as a dashboard shows them."""
+    runs = httpx.post(f"{server}/flow_runs/filter", json={}).json()
+    nights = [run["id"] for run in runs if run["name"].startswith("nightly")]
+    assert nights
+    wanted = {"flow_runs": {"id": {"any_": nights}}}
+    stages: set[str] = set()
+    deadline = time.monotonic() + 20  # task runs are recorded a moment after they end
+    while time.monotonic() < deadline and not stages >= {"ingest", "score", "build"}:
+        found = httpx.post(f"{server}/task_runs/filter", json=wanted).json()
+        stages = {run["name"].split()[0] for run in found if run["state_type"] == "COMPLETED"}
+        time.sleep(0.2)
+    return stages
+
+
 def test_nightly_runs_on_a_real_server_and_again_without_work(filled, server):
     report = nightly(filled.store, **filled.arguments())
     assert report.failures == []
@@ -49,8 +66,7 @@ def test_nightly_runs_on_a_real_server_and_again_without_work(filled, server):
         "good": pytest.approx((100.0, 100.0, 100.0, 75.0)),
         "bad": pytest.approx((25.0, 0.0, 0.0, 0.0)),
     }
-    runs = httpx.post(f"{server}/flow_runs/filter", json={}).json()
-    assert {run["name"].split()[0] for run in runs} >= {"nightly", "ingest", "score", "publish"}
+    assert stages_on_record(server) == {"ingest", "score", "build"}
     artifacts = httpx.post(f"{server}/artifacts/filter", json={}).json()
     assert "leaderboard" in {artifact["key"] for artifact in artifacts}
 

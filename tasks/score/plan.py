@@ -23,7 +23,7 @@ from tasks.version import SCORER_VERSION
 BATCH_COST = 60_000
 BATCH_TASKS = 100
 
-#: Cost of one instance relative to a label metric's, from `benchmarks/text_metrics.py`.
+#: Cost of one instance relative to a label metric's, roughly, from `benchmarks/full_model.py`.
 _METRIC_COST = {"codebleu": 40, "cider": 6, "bleu_1": 4, "rouge_l": 6, "rouge_1": 4}
 
 
