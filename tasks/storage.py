@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -130,21 +130,21 @@ class Store:
     ) -> pa.Table:
         """The half-open range of row groups of a Parquet object."""
         with self.part_reader() as read:
-            return read(groups, *parts, columns=columns)
+            return read(range(*groups), *parts, columns=columns)
 
     @contextmanager
     def part_reader(self) -> Iterator[Callable[..., pa.Table]]:
-        """Yields `read_row_groups` for many reads: each object and its footer are opened once."""
+        """Yields a reader of any row groups: each object and its footer are opened once."""
         with ExitStack() as opened:
             files: dict[str, pq.ParquetFile] = {}
 
             def read(
-                groups: tuple[int, int], *parts: str, columns: list[str] | None = None
+                groups: Sequence[int], *parts: str, columns: list[str] | None = None
             ) -> pa.Table:
                 path = self.path(*parts)
                 if path not in files:
                     handle = opened.enter_context(self.fs.open(path, "rb"))
                     files[path] = pq.ParquetFile(handle)
-                return files[path].read_row_groups(list(range(*groups)), columns=columns)
+                return files[path].read_row_groups(list(groups), columns=columns)
 
             yield read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,11 +102,15 @@ def align(store: Store, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
 
 
 def _read(store: Store, entries: Sequence[TaskEntry], *folder: str) -> pl.DataFrame:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda e: (e.part, e.row_groups)):
+        groups[entry.part] += range(*entry.row_groups)
     with store.part_reader() as read:
+        # One read a part: row groups are small, and each read costs more than its rows.
         tables = [
-            read(entry.row_groups, *folder, "parts", entry.part, columns=_COLUMNS)
-            for entry in sorted(entries, key=lambda e: (e.part, e.row_groups))
-            if entry.rows
+            read(chosen, *folder, "parts", part, columns=_COLUMNS)
+            for part, chosen in groups.items()
+            if chosen
         ]
     empty = INSTANCE_SCHEMA.empty_table().select(_COLUMNS)
     return pl.DataFrame(pl.from_arrow(pa.concat_tables([empty, *tables])))
