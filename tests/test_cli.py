@@ -156,3 +156,19 @@ def test_doctor_looks_at_everything(cli):
     assert result.returncode == 0, result.stdout
     assert "699 tasks" in checks["catalogue"]["detail"]
     assert checks["tokeniser"]["ok"]
+
+
+def test_reference_of_commands_is_current():
+    """docs/cli.md is what the commands say of themselves; CONTRIBUTING.md tells how to renew it."""
+    command = [sys.executable, "-m", "typer", "flows.cli.app", "utils", "docs"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GENERAL_LEVEL_")}
+    root = Path(__file__).parent.parent
+    written = subprocess.run(
+        [*command, "--name", "general-level"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert (root / "docs" / "cli.md").read_text().strip() == written.strip()
