@@ -9,7 +9,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.options import IngestReport
 from flows.runtime import Work, WorkerPool, means, run_all
-from tasks.ingest import Plan, finish, ingest_batch, list_submissions, plan
+from tasks.catalog import Catalogue
+from tasks.ingest import BatchResult, Plan, finish, ingest_batch, list_submissions, plan
 from tasks.storage import Store
 
 
@@ -56,34 +57,41 @@ def ingest(
 
 
 def _run(
-    store: Store, plans: list[Plan], catalogue: object, pool: WorkerPool
+    store: Store, plans: list[Plan], catalogue: Catalogue, pool: WorkerPool
 ) -> list[IngestReport]:
     logger = get_run_logger()
-    reports = [IngestReport(_name(p), dict(p.counts)) for p in plans]
-    work, owner = [], []
-    for number, p in enumerate(plans):
-        for i, batch in enumerate(p.batches, start=1):
-            label = f"ingest {_name(p)} {i}/{len(p.batches)} ({len(batch)} files)"
-            args = (store, p.kind, p.model, batch, catalogue)
-            work.append(Work(label, ingest_batch, args))
-            owner.append(number)
-    done: dict[int, list] = {number: [] for number in range(len(plans))}
-    for outcome in run_all("ingest", work, pool):
-        number = owner[outcome.index]
-        if outcome.error is not None or outcome.result is None:
-            reports[number].failures.append(f"{work[outcome.index].label}: {outcome.error}")
-            continue
-        done[number].append(outcome.result)
-        reports[number].rows += outcome.result.rows
+    stages = [_Stage(store, p, catalogue) for p in plans]
+    busy = [stage for stage in stages if stage.plan.batches]
+    errors = run_all("ingest", [stage.work() for stage in busy], pool)
+    for stage, error in zip(busy, errors, strict=True):
+        if error is not None:
+            stage.report.failures.append(f"{stage.report.name}: {error}")
+    for stage in stages:
+        manifest = finish(store, stage.plan, stage.done)
+        stage.report.quarantined = sum(e.quarantined for e in manifest.tasks.values())
+        counts = ", ".join(
+            f"{count} {state}" for state, count in stage.plan.counts.items() if count
+        )
+        logger.info("%s: %s", stage.report.name, counts or "nothing found")
+    return [stage.report for stage in stages]
+
+
+class _Stage:
+    """One source on its way into the store."""
+
+    def __init__(self, store: Store, plan: Plan, catalogue: Catalogue) -> None:
+        self.store, self.plan, self.catalogue = store, plan, catalogue
+        self.done: list[BatchResult] = []
+        self.report = IngestReport(plan.model or "references", dict(plan.counts))
+
+    def work(self) -> Work[BatchResult]:
+        plan = self.plan
+        fixed = (self.store, plan.kind, plan.model)
+        calls = [(ingest_batch, (*fixed, batch, self.catalogue)) for batch in plan.batches]
+        return Work(f"ingest {self.report.name} ({len(plan.pending)} files)", calls, self._take)
+
+    def _take(self, result: BatchResult) -> None:
+        self.done.append(result)
+        self.report.rows += result.rows
         # After each batch, so that a kill loses only the batches under way.
-        finish(store, plans[number], done[number])
-    for number, p in enumerate(plans):
-        manifest = finish(store, p, done[number])
-        reports[number].quarantined = sum(e.quarantined for e in manifest.tasks.values())
-        counts = ", ".join(f"{count} {state}" for state, count in p.counts.items() if count)
-        logger.info("%s: %s", _name(p), counts or "nothing found")
-    return reports
-
-
-def _name(p: Plan) -> str:
-    return p.model if p.model is not None else "references"
+        finish(self.store, self.plan, self.done)

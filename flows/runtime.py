@@ -1,8 +1,9 @@
 """How flows run work: a Prefect server to report to, and worker processes for the heavy part.
 
-Prefect task runs live in threads of the flow's process and only wait there; the work itself is
-done by a plain process pool, whose processes import no Prefect. So a batch costs Prefect one task
-run (about 10 ms), and nothing heavy runs under the flow's interpreter lock.
+Prefect task runs live in threads of the flow's process: one a model and stage, which is what an
+operator looks for. They cut the work into calls for a plain process pool, whose processes import
+no Prefect, and take the results in as they come. So a model's stage costs Prefect one task run
+(about 10 ms), however finely it is cut, and nothing heavy runs under the flow's interpreter lock.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from typing import Any, Generic, Protocol, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import as_completed
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import (
     PREFECT_API_URL,
@@ -70,6 +72,23 @@ def report(stage: str, done: int, total: int) -> None:
         _progress(stage, done, total)
 
 
+#: What worker processes find loaded. NLTK alone takes a worker half a second.
+_PRELOADED = ["tasks.ingest", "tasks.score", "nltk.stem.porter", "nltk.tokenize.destructive"]
+
+
+def _fork_server() -> ForkServerContext:
+    """Starts the process that workers are forked from, if it does not run yet, and does not wait.
+
+    Workers that are forked from a clean process start quickly, and no thread's lock is copied.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    # A process a core is enough: workers that share the cores in threads too get in each other's way.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    ensure_running()
+    return context
+
+
 class WorkerPool:
     """A process pool that starts when first used, and again after a worker was killed."""
 
@@ -78,22 +97,23 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._executor: ProcessPoolExecutor | None = None
 
-    def run(self, function: Callable[..., T], *args: Any) -> T:
-        """Runs the call in a worker process and returns its result, or raises its error."""
+    def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        """Has the call made in a worker process."""
         with self._lock:
             if self._executor is None:
-                # Forked from a clean server process: quick to start, and no thread's lock is copied.
-                context = multiprocessing.get_context("forkserver")
-                context.set_forkserver_preload(["tasks.ingest", "tasks.score"])
-                self._executor = ProcessPoolExecutor(self.workers, mp_context=context)
+                self._executor = ProcessPoolExecutor(self.workers, mp_context=_fork_server())
             executor = self._executor
-        try:
-            return executor.submit(function, *args).result()
-        except BrokenProcessPool:
+            try:
+                return executor.submit(function, *args)
+            except BrokenProcessPool:
+                self._executor = None
+                raise
+
+    def replace_if_broken(self, error: BaseException) -> None:
+        """After a worker was killed, the next call gets new workers."""
+        if isinstance(error, BrokenProcessPool):
             with self._lock:
-                if self._executor is executor:
-                    self._executor = None
-            raise
+                self._executor = None
 
     def close(self) -> None:
         with self._lock:
@@ -136,28 +156,29 @@ def means(
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[T]):
-    """One call to be made in a worker process, under a name that reads well in a dashboard."""
+    """What one task run does: calls to be made in worker processes, and what to do with the results.
+
+    Attributes:
+        label: a name that reads well in a dashboard.
+        calls: functions with their arguments, independent of each other.
+        take: called in the flow's process with each result as it comes, never twice at a time.
+    """
 
     label: str
-    function: Callable[..., T]
-    args: tuple[Any, ...]
+    calls: Sequence[tuple[Callable[..., T], tuple[Any, ...]]]
+    take: Callable[[T], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """What came of one `Work`: its place in the list, and its result or its error."""
+def run_all(stage: str, work: Sequence[Work[Any]], pool: WorkerPool) -> list[BaseException | None]:
+    """Runs each piece of work as one Prefect task run; returns for each what made it fail, if so.
 
-    index: int
-    result: T | None
-    error: BaseException | None
-
-
-def run_all(stage: str, work: Sequence[Work[T]], pool: WorkerPool) -> Iterator[Outcome[T]]:
-    """Runs each piece of work as one Prefect task run; yields outcomes as they come.
-
-    A piece that fails is repeated after each of `RETRY_DELAYS`; if it fails for good, its error is
-    an outcome and the others go on.
+    A call that fails does not stop the others; when they are done, the task run is repeated after
+    each of `RETRY_DELAYS` with the failed calls alone. If they fail for good, what the others gave
+    stays.
     """
+    waiting = [dict(enumerate(piece.calls)) for piece in work]
+    total = sum(len(calls) for calls in waiting)
+    report(stage, 0, total)
 
     # Closing over `work` keeps the arguments out of Prefect's parameter handling, which would walk
     # through every one of them looking for futures.
@@ -169,21 +190,26 @@ def run_all(stage: str, work: Sequence[Work[T]], pool: WorkerPool) -> Iterator[O
         cache_policy=NO_CACHE,
         persist_result=False,
     )
-    def run_one(index: int, label: str) -> T:
-        return pool.run(work[index].function, *work[index].args)
+    def run_one(index: int, label: str) -> None:
+        futures = {
+            pool.submit(function, *args): call for call, (function, args) in waiting[index].items()
+        }
+        failure: BaseException | None = None
+        for future in as_completed(futures):
+            try:
+                work[index].take(future.result())
+            except Exception as error:
+                pool.replace_if_broken(error)
+                failure = error
+            else:
+                del waiting[index][futures[future]]
+                report(stage, total - sum(map(len, waiting)), total)
+        if failure is not None:
+            raise failure
 
-    total = len(work)
-    report(stage, 0, total)
-    futures = {run_one.submit(i, piece.label): i for i, piece in enumerate(work)}
-    for done, future in enumerate(as_completed(list(futures)), start=1):
-        outcome = future.result(raise_on_failure=False)
-        failed = isinstance(outcome, BaseException)
-        report(stage, done, total)
-        yield Outcome(
-            futures[future],
-            None if failed else outcome,
-            outcome if failed else None,  # type: ignore[arg-type]
-        )
+    runs = [run_one.submit(i, piece.label) for i, piece in enumerate(work)]
+    outcomes = [run.result(raise_on_failure=False) for run in runs]
+    return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 
 
 #: Our own server keeps the record of one run and has no deployments: what serves schedules, workers
@@ -245,6 +271,7 @@ def prefect_server() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
+    _fork_server()  # loads on the other core while the server starts
     with suppress(OSError):  # records can wait for a moment when the workers cannot
         os.setpriority(os.PRIO_PROCESS, server.pid, 10)
     try:

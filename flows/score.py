@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.options import ScoreReport
-from flows.runtime import Work, WorkerPool, means, run_all
+from flows.runtime import Work, means, run_all
 from tasks.errors import UserError
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.score import (
+    BatchScores,
     ScorePlan,
     drop_stale_parts,
     finish_scores,
@@ -56,14 +58,19 @@ def score(
         plans = [
             plan_scores(store, model, use.catalogue, references, force=force) for model in chosen
         ]
-        reports = [
-            ScoreReport(p.model, unchanged=len(p.unchanged), removed=len(p.removed)) for p in plans
-        ]
-        for p, report in zip(plans, reports, strict=True):
-            rows = unscored_rows(store, p, use.catalogue)
-            report.refused = {row["task_id"]: row["reason"] for row in rows}
-            finish_scores(store, p.model, rows, QUARANTINE_SCHEMA.empty_table(), removed=p.removed)
-        _run(store, plans, reports, use.pool)
+        stages = [_Stage(store, p) for p in plans]
+        for stage in stages:
+            rows = unscored_rows(store, stage.plan, use.catalogue)
+            stage.report.refused = {row["task_id"]: row["reason"] for row in rows}
+            stage.finish(rows, QUARANTINE_SCHEMA.empty_table(), removed=stage.plan.removed)
+        busy = [stage for stage in stages if stage.plan.batches]
+        errors = run_all("score", [stage.work() for stage in busy], use.pool)
+    for stage, error in zip(busy, errors, strict=True):
+        if error is not None:
+            stage.report.failures.append(f"{stage.report.model}: {error}")
+    for stage in stages:
+        drop_stale_parts(store, stage.report.model)
+    reports = [stage.report for stage in stages]
     logger = get_run_logger()
     for report in reports:
         why = ", ".join(f"{count} {reason}" for reason, count in report.scored.items())
@@ -71,31 +78,35 @@ def score(
     return reports
 
 
-def _run(
-    store: Store, plans: list[ScorePlan], reports: list[ScoreReport], pool: WorkerPool
-) -> None:
-    work, owner = [], []
-    for number, p in enumerate(plans):
-        for i, batch in enumerate(p.batches, start=1):
-            label = f"score {p.model} {i}/{len(p.batches)} ({len(batch)} tasks)"
-            work.append(Work(label, score_batch, (store, p.model, batch)))
-            owner.append((number, batch))
-    for outcome in run_all("score", work, pool):
-        number, batch = owner[outcome.index]
-        report = reports[number]
-        if outcome.error is not None or outcome.result is None:
-            report.failures.append(f"{work[outcome.index].label}: {outcome.error}")
-            continue
-        result = outcome.result
-        for row in result.rows:
-            if row["status"] == "refused":
-                report.refused[row["task_id"]] = row["reason"]
-                report.failures.append(f"{report.model}: {row['task_id']}: {row['reason']}")
-        report.scored.update(job.reason for job in batch if job.task_id not in report.refused)
-        report.instances += result.instances
-        report.worker_seconds += result.seconds
-        quarantine: pa.Table = result.quarantine
-        # After each batch, so that a kill loses only the batches under way.
-        finish_scores(store, report.model, result.rows, quarantine)
-    for p in plans:
-        drop_stale_parts(store, p.model)
+class _Stage:
+    """One model on its way to its scores."""
+
+    def __init__(self, store: Store, plan: ScorePlan) -> None:
+        self.store, self.plan = store, plan
+        self.report = ScoreReport(
+            plan.model, unchanged=len(plan.unchanged), removed=len(plan.removed)
+        )
+        self._reasons = {job.task_id: job.reason for job in plan.jobs}
+
+    def work(self) -> Work[BatchScores]:
+        model = self.plan.model
+        calls = [(score_batch, (self.store, model, batch)) for batch in self.plan.batches]
+        return Work(f"score {model} ({len(self._reasons)} tasks)", calls, self._take)
+
+    def finish(
+        self, rows: list[dict[str, Any]], quarantine: pa.Table, removed: Sequence[str] = ()
+    ) -> None:
+        """Brings scores into the model's state: after each batch, so that a kill loses only those
+        under way."""
+        finish_scores(self.store, self.plan.model, rows, quarantine, removed=removed)
+
+    def _take(self, result: BatchScores) -> None:
+        self.finish(result.rows, result.quarantine)
+        refused = {r["task_id"]: r["reason"] for r in result.rows if r["status"] == "refused"}
+        self.report.refused |= refused
+        for task_id, reason in refused.items():
+            self.report.failures.append(f"{self.plan.model}: {task_id}: {reason}")
+        tasks = {row["task_id"] for row in result.rows} - refused.keys()
+        self.report.scored.update(self._reasons[task_id] for task_id in tasks)
+        self.report.instances += result.instances
+        self.report.worker_seconds += result.seconds

@@ -80,7 +80,8 @@ TASK_SCORE_SCHEMA = pa.schema(
 )
 
 #: What `scores/<model>/task_scores.parquet` holds: the scores, what they were made of, and where
-#: their per-instance statistics lie (`instances/<part>`, half-open range of row groups).
+#: their per-instance statistics lie (`instances/<part>`, half-open range of row groups, which hold
+#: the rows of other tasks too).
 SCORE_STATE_SCHEMA = pa.schema(
     [
         *TASK_SCORE_SCHEMA,
@@ -96,9 +97,10 @@ SCORE_STATE_SCHEMA = pa.schema(
 class TaskEntry(msgspec.Struct, kw_only=True):
     """Where one task's rows lie, and what they were made of.
 
-    `row_groups` is the half-open range of row groups inside the part. `fingerprint` is the cheap
-    identity of the source (size and change time, or ETag, or archive CRC) and `content_sha256`
-    the hash of its bytes: the first decides whether to look, the second whether to work.
+    `row_groups` is the half-open range of row groups inside the part; small tasks share one.
+    `fingerprint` is the cheap identity of the source (size and change time, or ETag, or archive
+    CRC) and `content_sha256` the hash of its bytes: the first decides whether to look, the second
+    whether to work.
     """
 
     task_id: str

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tasks.catalog import Catalogue
 from tasks.ingest.discover import TaskFile, open_file
 from tasks.ingest.payload import Payload, Unreadable, instance_id, prediction, reference
+from tasks.ingest.plain import plain_predictions, plain_references
 from tasks.ingest.quarantine import refusal
 from tasks.ingest.read import DamagedFile, TaskFileReader
 from tasks.schema import INSTANCE_SCHEMA, QUARANTINE_SCHEMA, TaskEntry
@@ -57,23 +58,24 @@ def ingest_batch(
 
     def write(handle: Any) -> None:
         with pq.ParquetWriter(handle, INSTANCE_SCHEMA, **PARQUET_OPTIONS) as writer:
-            groups = 0
+            groups = _RowGroups(writer)
             for file in files:
-                groups = _ingest_file(writer, groups, file, part)
+                _ingest_file(groups, file)
+            groups.flush()
 
-    def _ingest_file(writer: pq.ParquetWriter, groups: int, file: TaskFile, part: str) -> int:
+    def _ingest_file(groups: _RowGroups, file: TaskFile) -> None:
         numeric = catalogue.task(file.task_id).payload == "number"
         media = catalogue.task(file.task_id).payload in ("media", "features")
         rows = _Rows(kind, model, file, numeric=numeric, media=media and kind == "predictions")
-        first, written = groups, 0
+        first, written = groups.open_group, 0
         with open_file(file) as handle:
             for table in rows.read(handle):
-                writer.write_table(table, row_group_size=table.num_rows)
-                groups, written = groups + 1, written + table.num_rows
+                groups.add(table)
+                written += table.num_rows
         quarantine.extend(rows.quarantine)
         if rows.refused and not written:
             result.refused_files[file.task_id] = file.fingerprint
-            return groups
+            return
         result.rows += written
         result.entries.append(
             TaskEntry(
@@ -82,19 +84,47 @@ def ingest_batch(
                 fingerprint=file.fingerprint,
                 content_sha256=rows.content_sha256(),
                 part=part,
-                row_groups=(first, groups),
+                row_groups=(first, groups.end if written else first),
                 rows=written,
                 quarantined=len(rows.quarantine),
                 task_type=rows.task_type,
                 title=rows.title,
             )
         )
-        return groups
 
     folder = ("references",) if model is None else ("predictions", quote_name(model))
     store.write(write, *folder, "parts", part)
     result.quarantine = pa.Table.from_pylist(quarantine, QUARANTINE_SCHEMA)
     return result
+
+
+class _RowGroups:
+    """Row groups of a part: small files share one, as each costs more than its rows."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._waiting: list[pa.Table] = []
+        self._rows = self._bytes = 0
+        #: Number of the row group that the next rows go to.
+        self.open_group = 0
+
+    @property
+    def end(self) -> int:
+        """One past the row group that the last rows went to."""
+        return self.open_group + bool(self._waiting)
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        self._bytes += table.nbytes
+        if self._rows >= _GROUP_ROWS or self._bytes >= _GROUP_CHARACTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._rows)
+            self.open_group += 1
+        self._waiting, self._rows, self._bytes = [], 0, 0
 
 
 class _Rows:
@@ -126,6 +156,11 @@ class _Rows:
         reader: TaskFileReader | None = None
         try:
             reader = TaskFileReader(handle, self._file.size)
+            if (plain := self._plain(reader)) is not None:
+                self.task_type, self.title = reader.task_type, reader.title
+                self._sha256 = reader.sha256
+                yield plain
+                return
             for position, row in enumerate(reader):
                 if position == 0:
                     self.task_type, self.title = reader.task_type, reader.title
@@ -145,6 +180,29 @@ class _Rows:
             self._sha256 = reader.sha256
         if columns.position:
             yield columns.table()
+
+    def _plain(self, reader: TaskFileReader) -> pa.Table | None:
+        """The table of a file whose rows are all alike and good; None where each needs a look."""
+        rows = reader.rows
+        if not rows or len(rows) > _GROUP_ROWS or self._media or self._numeric:
+            return None
+        if self._kind == "references":
+            found = plain_references(rows, reader.task_type)
+        else:
+            found = plain_predictions(rows)
+        if found is None:
+            return None
+        nothing = {f.name: pa.nulls(len(rows), f.type) for f in INSTANCE_SCHEMA if f.nullable}
+        columns = nothing | {
+            "task_id": pa.repeat(self._file.task_id, len(rows)),
+            "instance_id": pa.array(found.ids, pa.string()),
+            "position": pa.array(range(len(rows)), pa.int64()),
+            "kind": pa.repeat("text", len(rows)),
+            "text": pa.array(found.texts, pa.large_string()),
+        }
+        return pa.Table.from_arrays(
+            [columns[name] for name in INSTANCE_SCHEMA.names], schema=INSTANCE_SCHEMA
+        )
 
     def _take(self, columns: _Columns, position: int, row: Any) -> None:
         key: str | None = None

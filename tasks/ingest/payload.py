@@ -83,12 +83,17 @@ def reference(output: Any, task_type: str, numeric: bool) -> Payload:
     return _scalar(value, "the reference")
 
 
+def reference_paths(task_type: str) -> tuple[str, ...]:
+    """Fields of an `output` that may hold the reference, in the order they are tried; a dot goes in."""
+    return (*_FIELDS_BY_TYPE.get(task_type.strip().lower(), ()), *_KNOWN_FIELDS)
+
+
 def _field(output: dict[str, Any], task_type: str) -> Any:
     if task_type == "proof" and isinstance(output.get("proof"), dict):
         proof = output["proof"]
         steps = [step for step in proof.get("steps", []) if isinstance(step, str)]
         return "\n".join(steps) + f"\nConclusion: {proof.get('conclusion', '')}"
-    for path in (*_FIELDS_BY_TYPE.get(task_type, ()), *_KNOWN_FIELDS):
+    for path in reference_paths(task_type):
         value: Any = output
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None

@@ -51,6 +51,11 @@ class TaskFileReader:
             self._rows = self._parse_at_once(self._small)
 
     @property
+    def rows(self) -> list[Any] | None:
+        """All rows of a small valid file; None when they have to be read one by one."""
+        return self._rows
+
+    @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 

@@ -21,8 +21,8 @@ from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.storage import Store, quote_name
 
 #: A batch is one unit of work for a process, and one part.
-BATCH_BYTES = 32 * 2**20
-BATCH_FILES = 100
+BATCH_BYTES = 16 * 2**20
+BATCH_FILES = 400
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ def read_instances(
     folder = ("references",) if model is None else ("predictions", quote_name(model))
     where = (*folder, "parts", entry.part)
     table = store.read_row_groups(entry.row_groups, *where, columns=columns)
-    return pl.DataFrame(pl.from_arrow(table))
+    return pl.DataFrame(pl.from_arrow(table)).filter(pl.col("task_id") == task_id)
 
 
 def _write_quarantine(

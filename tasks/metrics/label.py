@@ -1,9 +1,11 @@
-"""Label metrics: accuracy, exact match, token F1 and micro-F1, as column expressions."""
+"""Label metrics: accuracy, exact match, token F1 and micro-F1, on whole columns."""
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+from tasks.metrics.bags import Bags, Pairs, cut, distinct_sizes, renamed, shared, without_empty
 from tasks.metrics.base import Batch, MeanMetric, Metric, register
 
 #: What Python's `str.strip()` and `str.split()` take for white space (`str.isspace`).
@@ -27,25 +29,6 @@ _MULTI_LABEL_TYPES = frozenset(
 _SEPARATOR = "<p>"
 
 
-def _stripped(column: str) -> pl.Expr:
-    return pl.col(column).str.strip_chars(WHITE_SPACE)
-
-
-def _pairs(batch: Batch) -> pl.LazyFrame:
-    """One row a (prediction, reference) pair: row, prediction, reference."""
-    return (
-        pl.LazyFrame({"prediction": batch.predictions, "reference": batch.references})
-        .with_row_index("row")
-        .explode("reference")
-    )
-
-
-def _best(pairs: pl.LazyFrame, score: pl.Expr) -> pl.DataFrame:
-    """The best score of each row over its references, in row order."""
-    best = pairs.select("row", score=score).group_by("row").agg(pl.col("score").max())
-    return best.sort("row").select(pl.col("score").cast(pl.Float64)).collect()
-
-
 class _ExactMatch(MeanMetric):
     """1 where the stripped prediction equals a stripped reference, else 0. Case counts.
 
@@ -53,7 +36,11 @@ class _ExactMatch(MeanMetric):
     """
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        return _best(_pairs(batch), _stripped("prediction") == _stripped("reference"))
+        pairs = Pairs.of(batch)
+        given, expected = (
+            texts.str.strip_chars(WHITE_SPACE) for texts in (pairs.predictions, pairs.references)
+        )
+        return pairs.best((given == expected).to_numpy().astype(np.float64))
 
 
 @register
@@ -181,15 +168,14 @@ class TokenF1(MeanMetric):
     id = "token_f1"
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        pairs = _pairs(batch).with_columns(
-            pl.col("prediction", "reference").cast(pl.String).str.extract_all(_SPLIT)
-        )
-        common = pl.col("prediction").list.set_intersection("reference").list.len()
+        pairs = Pairs.of(batch)
+        spaced = pl.col("text").str.replace_all(f"[{WHITE_SPACE}]+", " ")
+        given, expected = cut(pairs.texts(), spaced.str.split(" ")).halves()
+        common = shared(given, expected, distinct=True)
         # 2PR / (P + R) with P = common / |p| and R = common / |r|, in the published order.
-        precision = common / pl.col("prediction").list.len()
-        recall = common / pl.col("reference").list.len()
-        f1 = 2 * precision * recall / (precision + recall)
-        return _best(pairs, pl.when(common > 0).then(f1).otherwise(0.0))
+        precision = common / np.maximum(given.sizes(), 1)
+        recall = common / np.maximum(expected.sizes(), 1)
+        return pairs.best(2 * precision * recall / np.where(common > 0, precision + recall, 1))
 
 
 @register
@@ -213,30 +199,37 @@ class MicroF1(Metric):
 
     def _counts(self, batch: Batch, predictions: pl.Series) -> pl.DataFrame:
         multi = batch.task_type in _MULTI_LABEL_TYPES
-        pairs = _pairs(Batch(predictions, batch.references, batch.task_type)).select(
-            "row",
-            p=self._labels("prediction", commas=False),
-            r=self._labels("reference", commas=multi),
+        pairs = Pairs.of(Batch(predictions, batch.references, batch.task_type))
+        predicted, expected = self._label_sets(pairs, commas_in_references=multi).halves()
+        tp = shared(predicted, expected, distinct=True)
+        counts = pl.DataFrame(
+            {
+                "row": pairs.row,
+                "tp": tp.astype(np.float64),
+                "fp": (distinct_sizes(predicted) - tp).astype(np.float64),
+                "fn": (distinct_sizes(expected) - tp).astype(np.float64),
+            }
         )
-        shared = pl.col("p").list.set_intersection("r").list.len().cast(pl.Float64)
-        return (
-            pairs.select(
-                "row",
-                tp=shared,
-                fp=pl.col("p").list.len() - shared,
-                fn=pl.col("r").list.len() - shared,
-            )
-            .sort(["row", "tp", "fn"], descending=[False, True, False], maintain_order=True)
-            .group_by("row", maintain_order=True)
-            .first()
-            .select("tp", "fp", "fn")
-            .collect()
-        )
+        if len(pairs) > len(predictions):
+            counts = counts.sort(
+                ["row", "tp", "fn"], descending=[False, True, False], maintain_order=True
+            ).unique("row", keep="first", maintain_order=True)
+        return counts.select(self.statistics)
 
-    def _labels(self, column: str, *, commas: bool) -> pl.Expr:
-        labels = _split_labels(pl.col(column).cast(pl.String).str.to_lowercase(), commas=commas)
-        each = pl.element().str.strip_chars(WHITE_SPACE)
-        return labels.list.eval(each.filter(each != "")).list.unique()
+    def _label_sets(self, pairs: Pairs, *, commas_in_references: bool) -> Bags:
+        is_prediction = pl.int_range(pl.len()) < len(pairs)
+        text = self._cased(pl.col("text"), is_prediction)
+        if commas_in_references:
+            split = text.str.replace_all(", ", _SEPARATOR, literal=True)
+            text = pl.when(is_prediction).then(text).otherwise(split)
+        return self._cut(pairs.texts(), text)
+
+    def _cased(self, text: pl.Expr, is_prediction: pl.Expr) -> pl.Expr:
+        return text.str.to_lowercase()
+
+    def _cut(self, texts: pl.Series, text: pl.Expr) -> Bags:
+        labels = cut(texts, text.str.split(_SEPARATOR))
+        return without_empty(renamed(labels, [name.strip() for name in labels.names]))
 
     def aggregate(self, stats: pl.DataFrame) -> float:
         tp, fp, fn = (float(stats[name].sum()) for name in self.statistics)
@@ -255,16 +248,9 @@ class MicroF1Published(MicroF1):
 
     id = "micro_f1_published"
 
-    def _labels(self, column: str, *, commas: bool) -> pl.Expr:
-        text = pl.col(column).cast(pl.String)
-        if column == "reference":
-            text = text.str.to_lowercase()
-        return _split_labels(text, commas=commas, strip=True).list.unique()
+    def _cased(self, text: pl.Expr, is_prediction: pl.Expr) -> pl.Expr:
+        return pl.when(is_prediction).then(text).otherwise(text.str.to_lowercase())
 
-
-def _split_labels(text: pl.Expr, *, commas: bool, strip: bool = False) -> pl.Expr:
-    if commas:
-        text = text.str.replace_all(", ", _SEPARATOR, literal=True)
-    if strip:
-        text = text.str.strip_chars(WHITE_SPACE)
-    return text.str.split(_SEPARATOR)
+    def _cut(self, texts: pl.Series, text: pl.Expr) -> Bags:
+        whole = text.str.strip_chars(WHITE_SPACE)
+        return cut(texts, whole.str.split(_SEPARATOR), keep_empty=True)

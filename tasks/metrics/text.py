@@ -1,22 +1,20 @@
 """Metrics on free text, one answer against the best of its references: BLEU-1, ROUGE-1, ROUGE-L.
 
-Counting is done on tokens looked up by chunk (`tokenize.py`, `rouge_tokens`), so that a word is
-tokenised and stemmed once however often it occurs.
+Counting is done on numbered tokens of whole columns (`bags.py`), so that a word is tokenised and
+stemmed once however often it occurs.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from tasks.metrics.bags import Bags, Floats, Integers, Pairs, cut, renamed, shared
 from tasks.metrics.base import Batch, MeanMetric, register
-from tasks.metrics.tokenize import CACHE_SIZE, word_tokens
+from tasks.metrics.tokenize import CACHE_SIZE, word_bags
 
 
 @register
@@ -32,7 +30,12 @@ class Bleu1(MeanMetric):
     id = "bleu_1"
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        return _best_of_references(batch, word_tokens, _bleu_1)
+        pairs = Pairs.of(batch)
+        predicted, expected = word_bags(pairs.texts()).halves()
+        matches, length = shared(predicted, expected), predicted.sizes()
+        shortfall = expected.sizes() / np.maximum(length, 1)
+        penalty = np.exp(np.minimum(1 - shortfall, 0))
+        return pairs.best(penalty * matches / np.maximum(length, 1))
 
 
 @register
@@ -42,7 +45,9 @@ class Rouge1(MeanMetric):
     id = "rouge_1"
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        return _best_of_references(batch, rouge_tokens, _rouge_1)
+        pairs = Pairs.of(batch)
+        predicted, expected = rouge_bags(pairs.texts()).halves()
+        return pairs.best(_f_measure(shared(predicted, expected), predicted, expected))
 
 
 @register
@@ -56,90 +61,33 @@ class RougeL(MeanMetric):
     id = "rouge_l"
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        return _best_of_references(batch, rouge_tokens, _rouge_l)
+        from rapidfuzz.distance import LCSseq
+
+        pairs = Pairs.of(batch)
+        predicted, expected = rouge_bags(pairs.texts()).halves()
+        texts = zip(predicted.to_lists(), expected.to_lists(), strict=True)
+        common = np.array([LCSseq.similarity(p, e) for p, e in texts], np.int64)
+        return pairs.best(_f_measure(common, predicted, expected))
 
 
-def _best_of_references(
-    batch: Batch,
-    tokens: Callable[[str], Sequence[str]],
-    score: Callable[[Sequence[str], Sequence[str]], float],
-) -> pl.DataFrame:
-    scores = []
-    for prediction, references in zip(
-        batch.predictions.to_list(), batch.references.to_list(), strict=True
-    ):
-        predicted = tokens(prediction)
-        scores.append(max(score(predicted, tokens(reference)) for reference in references))
-    return pl.DataFrame({"score": pl.Series(scores, dtype=pl.Float64)})
+def _f_measure(common: Integers, predicted: Bags, expected: Bags) -> Floats:
+    """2PR / (P + R) with P and R the shares of predicted and expected tokens in common; 0..1."""
+    precision = common / np.maximum(predicted.sizes(), 1)
+    recall = common / np.maximum(expected.sizes(), 1)
+    return 2 * precision * recall / np.where(common > 0, precision + recall, 1)
 
 
-def _common(left: Sequence[str], right: Sequence[str]) -> int:
-    """Size of the multiset intersection: clipped matches."""
-    if len(left) > len(right):
-        left, right = right, left
-    if not left:
-        return 0
-    unique = set(left)
-    if len(unique) == len(left) and len(set(right)) == len(right):
-        return len(unique.intersection(right))
-    counts = Counter(right)
-    matches = 0
-    for token, count in Counter(left).items():
-        other = counts.get(token, 0)
-        matches += count if count < other else other
-    return matches
-
-
-def _bleu_1(prediction: Sequence[str], reference: Sequence[str]) -> float:
-    matches = _common(prediction, reference)
-    if not matches:
-        return 0.0
-    length = len(prediction)
-    penalty = 1.0 if length > len(reference) else math.exp(1 - len(reference) / length)
-    return penalty * matches / length
-
-
-def _rouge_1(prediction: Sequence[str], reference: Sequence[str]) -> float:
-    return _f_measure(_common(prediction, reference), len(prediction), len(reference))
-
-
-def _rouge_l(prediction: Sequence[str], reference: Sequence[str]) -> float:
-    if not prediction or not reference:
-        return 0.0
-    from rapidfuzz.distance import LCSseq
-
-    common = LCSseq.similarity(prediction, reference)
-    return _f_measure(common, len(prediction), len(reference))
-
-
-def _f_measure(common: int, predicted: int, expected: int) -> float:
-    if not common:
-        return 0.0
-    precision, recall = common / predicted, common / expected
-    return 2 * precision * recall / (precision + recall)
-
-
-_NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
-
-
-def rouge_tokens(text: str) -> list[str]:
+def rouge_bags(texts: pl.Series) -> Bags:
     """Tokens of the ROUGE reference implementation: lower case, ASCII letters and digits only,
     words longer than three stemmed (Porter, NLTK's extensions)."""
-    cache = _stems()
-    tokens: list[str] = []
-    for word in _NOT_ALPHANUMERIC.sub(" ", text.lower()).split():
-        stem = cache.get(word)
-        if stem is None:
-            if len(cache) >= CACHE_SIZE:
-                cache.clear()
-            stem = cache[word] = _stemmer().stem(word) if len(word) > 3 else word
-        tokens.append(stem)
-    return tokens
+    letters = pl.col("text").str.to_lowercase().str.replace_all("[^a-z0-9]+", " ")
+    words = cut(texts, letters.str.split(" "))
+    return renamed(words, [_stem(word) for word in words.names])
 
 
-@lru_cache(maxsize=1)
-def _stems() -> dict[str, str]:
-    return {}
+@lru_cache(maxsize=CACHE_SIZE)
+def _stem(word: str) -> str:
+    return _stemmer().stem(word) if len(word) > 3 else word
 
 
 @lru_cache(maxsize=1)

@@ -13,15 +13,22 @@ equality of both paths is a property test.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-#: Distinct chunks or texts kept; beyond it the cache starts anew, so memory stays bounded.
+import numpy as np
+import polars as pl
+
+from tasks.metrics.bags import Bags, cut
+
+#: Distinct chunks or words kept; older ones are dropped, so memory stays bounded.
 CACHE_SIZE = 400_000
 
 #: White space other than the space, double quotes, or doubled quote marks: rules that look across
-#: chunks apply, or rules ask for a literal space.
-_NOT_PLAIN = re.compile(r"[^\S ]|[\"“”«»]|''|``|[\x00-\x08\x0e-\x1f\x7f]")
+#: chunks apply, or rules ask for a literal space. (A pattern of Polars, whose `\s` is Python's but
+#: for \x1c to \x1f.)
+_NOT_PLAIN = r"[^\S ]|[\"“”«»]|''|``|[\x00-\x08\x0e-\x1f\x7f]"
 #: A word of ASCII letters and digits with at most one mark behind it: by far the most chunks.
 _WORD = re.compile(r"([A-Za-z0-9]+)([.,;:?!]?)\Z")
 #: Words that the Treebank rules take apart although they are all letters.
@@ -32,48 +39,62 @@ _ENDS = re.compile(r"[A-Za-z]{2,}[.?!]\Z")
 _INNER_DOTS = re.compile(r"[^.?!]*(?:(?<=[A-Za-z0-9])\.(?=[A-Za-z0-9])[^.?!]*)*\Z")
 
 
-def word_tokens(text: str) -> list[str]:
-    """The tokens of one text, equal to `nltk.word_tokenize(text)` with the English Punkt model."""
-    if _NOT_PLAIN.search(text):
-        return _exact(text)
-    middle, last = _chunks()
-    chunks = [chunk for chunk in text.split(" ") if chunk]
-    if not chunks:
-        return []
-    tokens: list[str] = []
-    for chunk in chunks[:-1]:
-        found = middle.get(chunk)
-        if found is None:
-            found = _remember(middle, chunk, _middle_chunk(chunk))
-        if found is _REFUSED:
-            return _exact(text)
-        tokens += found
-    final = chunks[-1]
-    found = last.get(final)
-    if found is None:
-        found = _remember(last, final, _last_chunk(final))
-    if found is _REFUSED:
-        return _exact(text)
-    tokens += found
-    return tokens
+def word_bags(texts: pl.Series) -> Bags:
+    """The tokens of each text, equal to `nltk.word_tokenize(text)` with the English Punkt model.
+
+    Args:
+        texts: `pl.String` without nulls.
+    """
+    plain = ~texts.str.contains(_NOT_PLAIN)
+    chunks = cut(texts, pl.when(pl.Series(plain)).then(pl.col("text").str.split(" ")))
+    # The last chunk of a text is tokenised by other rules: it is another piece.
+    last = np.diff(chunks.row, append=-1) != 0
+    piece = 2 * chunks.item + last
+    used = np.flatnonzero(np.bincount(piece))
+    tokens = [_chunk_tokens(chunks.names[p >> 1], bool(p & 1)) for p in used.tolist()]
+    place = np.zeros(2 * len(chunks.names), np.int64)
+    place[used] = np.arange(len(used))
+    place = place[piece]
+
+    numbers: dict[str, int] = {}
+
+    def numbered(words: Sequence[str]) -> list[int]:
+        return [numbers.setdefault(word, len(numbers)) for word in words]
+
+    refused = np.array([t is _REFUSED for t in tokens], bool)
+    known = plain.to_numpy().copy()
+    if refused.any():
+        known[chunks.row[refused[place]]] = False
+    kept = known[chunks.row]
+    # Every chunk gives as many items as it has tokens.
+    sizes = np.array([0 if t is _REFUSED else len(t) for t in tokens], np.int64)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    flat = np.array([n for t in tokens if t is not _REFUSED for n in numbered(t)], np.int64)
+    place, row = place[kept], chunks.row[kept]
+    each = sizes[place]
+    ends = np.cumsum(each)
+    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - each, each)
+    rows = [np.repeat(row, each)]
+    items = [flat[np.repeat(starts[place], each) + within]]
+    # What no chunk rule covers goes the exact way, one text at a time.
+    for index in np.flatnonzero(~known).tolist():
+        exact = numbered(_exact(texts[index]))
+        rows.append(np.full(len(exact), index, np.int64))
+        items.append(np.array(exact, np.int64))
+    row, item = np.concatenate(rows), np.concatenate(items)
+    if not known.all():
+        order = np.argsort(row, kind="stable")
+        row, item = row[order], item[order]
+    return Bags(row, item, list(numbers), len(texts))
 
 
 _REFUSED: tuple[str, ...] = ("\0refused",)
 
 
-@lru_cache(maxsize=1)
-def _chunks() -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """Tokens of chunks inside a text and at its end; `_REFUSED` where only the exact path knows."""
-    return {}, {}
-
-
-def _remember(
-    cache: dict[str, tuple[str, ...]], chunk: str, tokens: tuple[str, ...]
-) -> tuple[str, ...]:
-    if len(cache) >= CACHE_SIZE:
-        cache.clear()
-    cache[chunk] = tokens
-    return tokens
+@lru_cache(maxsize=CACHE_SIZE)
+def _chunk_tokens(chunk: str, last: bool) -> tuple[str, ...]:
+    """Tokens of a chunk inside a text or at its end; `_REFUSED` where only the exact path knows."""
+    return _last_chunk(chunk) if last else _middle_chunk(chunk)
 
 
 def _word(chunk: str) -> tuple[str, ...] | None:

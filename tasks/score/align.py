@@ -36,15 +36,35 @@ class Aligned:
     quarantine: list[dict[str, Any]]
 
 
-def align(store: Store, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
-    """Reads and joins the rows of jobs that share their metrics.
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """What is stored of a batch of tasks, as the columns `_COLUMNS`."""
+
+    references: pl.DataFrame
+    predictions: pl.DataFrame
+    #: Instances whose prediction was refused when it was read: task_id, instance_id, refused.
+    refused: pl.DataFrame
+
+    @classmethod
+    def of(cls, store: Store, model: str, jobs: Sequence[ScoreJob]) -> StoredRows:
+        """Reads them all at once, as small tasks of a batch share their row groups."""
+        name = quote_name(model)
+        return cls(
+            _read(store, [job.references for job in jobs], "references"),
+            _read(store, [job.predictions for job in jobs], "predictions", name),
+            _refused_at_ingest(store, name, [job.task_id for job in jobs]),
+        )
+
+
+def align(stored: StoredRows, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
+    """Joins the rows of those jobs of a batch that share their metrics.
 
     Raises:
         ValueError: when a task has no reference that its metric can read.
     """
     metric = get_metric(jobs[0].metrics["corrected"])
-    references = _read(store, [job.references for job in jobs], "references")
-    predictions = _read(store, [job.predictions for job in jobs], "predictions", quote_name(model))
+    asked = pl.col("task_id").is_in([job.task_id for job in jobs])
+    references, predictions = stored.references.filter(asked), stored.predictions.filter(asked)
     references = references.select(
         *_KEY, "position", reference=reference_payload(references, metric.payload)
     )
@@ -54,11 +74,10 @@ def align(store: Store, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
         prediction=prediction_payload(predictions, metric.payload, metric.id),
         copies=pl.len().over(_KEY),
     ).unique(_KEY, keep="first", maintain_order=True)
-    refused = _refused_at_ingest(store, model, [job.task_id for job in jobs])
     joined = (
         references.filter(pl.col("reference").is_not_null())
         .join(predictions, on=_KEY, how="left", maintain_order="left")
-        .join(refused, on=_KEY, how="left", maintain_order="left")
+        .join(stored.refused, on=_KEY, how="left", maintain_order="left")
         .with_columns(
             status=pl.when(pl.col("copies") > 1)
             .then(pl.lit("duplicate"))
@@ -102,26 +121,24 @@ def align(store: Store, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
 
 
 def _read(store: Store, entries: Sequence[TaskEntry], *folder: str) -> pl.DataFrame:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda e: (e.part, e.row_groups)):
-        groups[entry.part] += range(*entry.row_groups)
+    groups: dict[str, set[int]] = defaultdict(set)
+    for entry in entries:
+        groups[entry.part] |= set(range(*entry.row_groups))
     with store.part_reader() as read:
-        # One read a part: row groups are small, and each read costs more than its rows.
         tables = [
-            read(chosen, *folder, "parts", part, columns=_COLUMNS)
-            for part, chosen in groups.items()
+            read(sorted(chosen), *folder, "parts", part, columns=_COLUMNS)
+            for part, chosen in sorted(groups.items())
             if chosen
         ]
     empty = INSTANCE_SCHEMA.empty_table().select(_COLUMNS)
-    return pl.DataFrame(pl.from_arrow(pa.concat_tables([empty, *tables])))
+    rows = pl.DataFrame(pl.from_arrow(pa.concat_tables([empty, *tables])))
+    # Small tasks share row groups: the neighbours of those asked for go.
+    return rows.filter(pl.col("task_id").is_in([entry.task_id for entry in entries]))
 
 
-def _refused_at_ingest(store: Store, model: str, tasks: Sequence[str]) -> pl.DataFrame:
-    """Instances whose prediction was refused when it was read: task_id, instance_id, refused."""
+def _refused_at_ingest(store: Store, name: str, tasks: Sequence[str]) -> pl.DataFrame:
     try:
-        table = store.read_table(
-            *("quarantine", "ingest", f"{quote_name(model)}.parquet"), columns=_KEY
-        )
+        table = store.read_table("quarantine", "ingest", f"{name}.parquet", columns=_KEY)
     except FileNotFoundError:
         table = pa.table({name: pa.array([], pa.string()) for name in _KEY})
     rows = pl.DataFrame(pl.from_arrow(table)).drop_nulls()

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from tasks.metrics import Batch, Metric, get_metric
 from tasks.schema import INSTANCE_SCORE_SCHEMA, QUARANTINE_SCHEMA
-from tasks.score.align import Aligned, align
+from tasks.score.align import Aligned, StoredRows, align
 from tasks.score.plan import ScoreJob
 from tasks.storage import PARQUET_OPTIONS, Store, quote_name
 from tasks.version import SCORER_VERSION
@@ -58,8 +58,9 @@ def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScor
     tables: list[pa.Table] = []
     quarantined: list[dict[str, Any]] = []
     part = _part_name(jobs)
+    stored = StoredRows.of(store, model, jobs)
     for alike in _alike(jobs):
-        for group, outcome in _score_group(store, model, alike):
+        for group, outcome in _score_group(stored, model, alike):
             if isinstance(outcome, Exception):
                 reason = f"{type(outcome).__name__}: {outcome}".strip()
                 result.rows += [
@@ -68,11 +69,11 @@ def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScor
                 ]
                 continue
             quarantined += outcome.aligned.quarantine
+            first = len(tables)
+            tables += [_instance_table(m, s) for m, s in outcome.statistics.items()]
+            where = {"part": part, "row_group_start": first, "row_group_end": len(tables)}
             for job in group:
-                first = len(tables)
                 statistics = outcome.of(job.task_id)
-                tables += [_instance_table(job.task_id, m, s) for m, s in statistics.items()]
-                where = {"part": part, "row_group_start": first, "row_group_end": len(tables)}
                 extra = outcome.aligned.extra.get(job.task_id, 0)
                 rows = _task_rows(model, job, extra, statistics)
                 share = statistics[job.metrics["corrected"]].height / outcome.instances
@@ -103,16 +104,21 @@ def refused_row(
 
 @dataclass(slots=True)
 class _Scored:
-    """Statistics of a group of tasks: by metric and task, a frame of instance_id, status, the
-    metric's statistics, group and score."""
+    """Statistics of a group of tasks: by metric, a frame of task_id, instance_id, status, the
+    metric's statistics, group and score, each task's rows together; and where each task's lie."""
 
     aligned: Aligned
-    statistics: dict[str, dict[str, pl.DataFrame]]
-    instances: int
+    statistics: dict[str, pl.DataFrame]
+    rows: dict[str, tuple[int, int]]
     seconds: float
 
+    @property
+    def instances(self) -> int:
+        return self.aligned.frame.height
+
     def of(self, task_id: str) -> dict[str, pl.DataFrame]:
-        return {metric_id: frames[task_id] for metric_id, frames in self.statistics.items()}
+        first, count = self.rows[task_id]
+        return {m: frame.slice(first, count) for m, frame in self.statistics.items()}
 
 
 def _alike(jobs: Sequence[ScoreJob]) -> list[list[ScoreJob]]:
@@ -127,20 +133,20 @@ def _alike(jobs: Sequence[ScoreJob]) -> list[list[ScoreJob]]:
 
 
 def _score_group(
-    store: Store, model: str, jobs: list[ScoreJob]
+    stored: StoredRows, model: str, jobs: list[ScoreJob]
 ) -> list[tuple[list[ScoreJob], _Scored | Exception]]:
     """Scores jobs together; if that fails, one by one, so that only the culprit is refused."""
     try:
-        return [(jobs, _score_together(store, model, jobs))]
+        return [(jobs, _score_together(stored, model, jobs))]
     except Exception as error:
         if len(jobs) == 1:
             return [(jobs, error)]
-    return [outcome for job in jobs for outcome in _score_group(store, model, [job])]
+    return [outcome for job in jobs for outcome in _score_group(stored, model, [job])]
 
 
-def _score_together(store: Store, model: str, jobs: list[ScoreJob]) -> _Scored:
+def _score_together(stored: StoredRows, model: str, jobs: list[ScoreJob]) -> _Scored:
     began = time.perf_counter()
-    aligned = align(store, model, jobs)
+    aligned = align(stored, model, jobs)
     task_type = jobs[0].references.task_type.lower()
     answered = aligned.frame.filter(pl.col("status") == "scored")
     wrong = aligned.frame.filter(pl.col("status") != "scored")
@@ -162,10 +168,13 @@ def _score_together(store: Store, model: str, jobs: list[ScoreJob]) -> _Scored:
                     scores.alias("__score"),
                 )
             )
-        frames = pl.concat(pieces).partition_by("task_id", as_dict=True, include_key=False)
-        statistics[metric_id] = {str(key[0]): frame for key, frame in frames.items()}
-    seconds = time.perf_counter() - began
-    return _Scored(aligned, statistics, aligned.frame.height, seconds)
+        statistics[metric_id] = pl.concat(pieces).sort("task_id", maintain_order=True)
+    tasks = next(iter(statistics.values()))["task_id"].rle().struct.unnest()
+    rows, first = {}, 0
+    for count, task_id in tasks.iter_rows():
+        rows[task_id] = (first, count)
+        first += count
+    return _Scored(aligned, statistics, rows, time.perf_counter() - began)
 
 
 def _task_rows(
@@ -217,22 +226,19 @@ def _aggregate(metric: Metric, stats: pl.DataFrame, unit: str) -> float | None:
     return 100.0 * score if metric.is_fraction and unit == "percent" else score
 
 
-def _instance_table(task_id: str, metric_id: str, stats: pl.DataFrame) -> pa.Table:
-    """One row group of `INSTANCE_SCORE_SCHEMA`."""
-    names = get_metric(metric_id).statistics
-    values = stats.select(names).to_numpy().reshape(-1)
-    size = len(names)
-    offsets = pa.array(range(0, stats.height * size + 1, size), pa.int32())
-    columns = [
-        pa.array([task_id] * stats.height, pa.string()),
-        pa.array([metric_id] * stats.height, pa.string()),
-        stats["instance_id"].to_arrow().cast(pa.string()),
-        stats["status"].to_arrow().cast(pa.string()),
-        stats["__score"].to_arrow(),
-        pa.ListArray.from_arrays(offsets, pa.array(values, pa.float64())),
-        stats["group"].to_arrow().cast(pa.string()),
-    ]
-    return pa.Table.from_arrays(columns, schema=INSTANCE_SCORE_SCHEMA)
+def _instance_table(metric_id: str, stats: pl.DataFrame) -> pa.Table:
+    """One row group of `INSTANCE_SCORE_SCHEMA`: a group of tasks under one metric."""
+    statistics = [pl.col(name).cast(pl.Float64) for name in get_metric(metric_id).statistics]
+    frame = stats.select(
+        "task_id",
+        pl.lit(metric_id).alias("metric_id"),
+        "instance_id",
+        "status",
+        pl.col("__score").alias("score"),
+        pl.concat_list(statistics).alias("stats"),
+        "group",
+    )
+    return frame.to_arrow().cast(INSTANCE_SCORE_SCHEMA)
 
 
 def _write_part(store: Store, model: str, part: str, tables: Sequence[pa.Table]) -> None:

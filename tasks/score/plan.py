@@ -19,12 +19,14 @@ from tasks.score.state import read_task_scores
 from tasks.storage import Store, quote_name
 from tasks.version import SCORER_VERSION
 
-#: A batch is one unit of work for a process: enough instances that starting it costs little.
-BATCH_COST = 60_000
-BATCH_TASKS = 100
+#: A batch is one unit of work for a process. A model is cut into four batches, so that several
+#: processes share it evenly, but not into smaller ones than make up for a task run's 10 ms, nor into
+#: larger ones than are worth losing to a kill (about a second of work, measured).
+BATCHES = 4
+SMALLEST_BATCH, LARGEST_BATCH = 30_000, 400_000
 
 #: Cost of one instance relative to a label metric's, roughly, from `benchmarks/full_model.py`.
-_METRIC_COST = {"codebleu": 40, "cider": 6, "bleu_1": 4, "rouge_l": 6, "rouge_1": 4}
+_METRIC_COST = {"codebleu": 100, "cider": 40, "bleu_1": 8, "rouge_l": 16, "rouge_1": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +154,12 @@ def _why(
 
 def _in_batches(jobs: Sequence[ScoreJob]) -> list[list[ScoreJob]]:
     """Packs jobs in the order of where their rows lie, so that a batch reads few files."""
+    share = sum(job.cost for job in jobs) / BATCHES
+    limit = min(max(share, SMALLEST_BATCH), LARGEST_BATCH)
     batches: list[list[ScoreJob]] = []
     cost = 0
     for job in sorted(jobs, key=lambda j: (j.predictions.part, j.predictions.row_groups)):
-        if not batches or cost + job.cost > BATCH_COST or len(batches[-1]) >= BATCH_TASKS:
+        if not batches or cost >= limit or (cost and cost + job.cost > LARGEST_BATCH):
             batches.append([])
             cost = 0
         batches[-1].append(job)
