@@ -42,10 +42,22 @@ def refused(store: Store) -> list[dict]:
 @pytest.mark.parametrize(
     ("folder", "task_id"),
     [
-        ("Image/Comprehension/Bird-Detection", "image.comprehension.bird-detection"),
-        ("image/comprehension/bird_detection", "image.comprehension.bird-detection"),
-        ("image/comprehension/comprehension/BirdDetection", "image.comprehension.bird-detection"),
-        ("General-Bench/IMAGE/comprehension/Bird Detection", "image.comprehension.bird-detection"),
+        (
+            "Image/Comprehension/Ball-Image-Classification",
+            "image.comprehension.ball-image-classification",
+        ),
+        (
+            "image/comprehension/ball_image_classification",
+            "image.comprehension.ball-image-classification",
+        ),
+        (
+            "image/comprehension/comprehension/BallImageClassification",
+            "image.comprehension.ball-image-classification",
+        ),
+        (
+            "General-Bench/IMAGE/comprehension/Ball Image Classification",
+            "image.comprehension.ball-image-classification",
+        ),
         ("audio/comprehension/AccentClassification", "audio.comprehension.accent-classification"),
         ("NLP/Commonsense-Reasoning", "language.commonsense-reasoning"),
         ("nlp/commonsense_reasoning", "language.commonsense-reasoning"),
@@ -85,20 +97,22 @@ def test_layouts(tmp_path, folder, task_id, packed):
     "document",
     [
         ROWS,
-        {"task": "Bird Detection", "skill": "x", "type": "y", "data": ROWS},
-        {"data": ROWS, "task": "Bird Detection"},
+        {"task": "Ball Image Classification", "skill": "x", "type": "y", "data": ROWS},
+        {"data": ROWS, "task": "Ball Image Classification"},
         [{"id": r["id"], "prediction_final": r["prediction"]} for r in ROWS],
         {str(r["id"]): r["prediction"] for r in ROWS},
     ],
     ids=["list", "envelope", "data first", "older field", "mapping"],
 )
 def test_prediction_shapes(tmp_path, document):
-    folder = tmp_path / "m/image/comprehension/bird-detection"
+    folder = tmp_path / "m/image/comprehension/ball-image-classification"
     folder.mkdir(parents=True)
     (folder / "prediction.json").write_text(json.dumps(document))
     store = Store(tmp_path / "store")
     manifest, _ = ingest(store, tmp_path / "m")
-    rows = read_instances(store, "predictions", "m", "image.comprehension.bird-detection", manifest)
+    rows = read_instances(
+        store, "predictions", "m", "image.comprehension.ball-image-classification", manifest
+    )
     assert rows["text"].to_list() == [r["prediction"] for r in ROWS]
     assert rows["instance_id"].to_list() == [str(r["id"]) for r in ROWS]
 
@@ -220,13 +234,13 @@ def test_both_ways_of_reading_give_the_same_rows(values):
 
 def test_unknown_absent_and_repeated_tasks_are_refused_and_the_rest_is_read(tmp_path):
     source = tmp_path / "m"
-    for folder in ("Bird-Detection", "bird_detection", "no-such-task"):
+    for folder in ("Ball-Image-Classification", "ball_image_classification", "no-such-task"):
         (source / "image/comprehension" / folder).mkdir(parents=True)
         (source / "image/comprehension" / folder / "prediction.json").write_text(json.dumps(ROWS))
     (source / "audio/comprehension/AccentClassification").mkdir(parents=True)
     store = Store(tmp_path / "store")
     manifest, todo = ingest(store, source)
-    assert list(manifest.tasks) == ["image.comprehension.bird-detection"]
+    assert list(manifest.tasks) == ["image.comprehension.ball-image-classification"]
     told = "; ".join(row["reason"] for row in refused(store))
     for reason in ("no task of the catalogue", "was already found", "no prediction.json"):
         assert reason in told

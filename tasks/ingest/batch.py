@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.catalog import Catalogue
-from tasks.ingest.discover import TaskFile, open_file
-from tasks.ingest.payload import Payload, Unreadable, instance_id, prediction, reference
+from tasks.files import open_member
+from tasks.ingest.attach import Attachments
+from tasks.ingest.discover import TaskFile
+from tasks.ingest.payload import (
+    STRUCTURED,
+    Payload,
+    Unreadable,
+    instance_id,
+    prediction,
+    reference,
+    reference_field,
+    structure,
+    top_level_reference,
+)
 from tasks.ingest.plain import plain_predictions, plain_references
 from tasks.ingest.quarantine import refusal
 from tasks.ingest.read import DamagedFile, TaskFileReader
@@ -22,7 +32,7 @@ from tasks.schema import INSTANCE_SCHEMA, QUARANTINE_SCHEMA, TaskEntry
 from tasks.storage import PARQUET_OPTIONS, Store, quote_name
 
 #: Raise it when a change here alters what is stored for the same bytes: everything is read again.
-READER_VERSION = "1"
+READER_VERSION = "2"
 
 #: Rows, or characters of payload, after which a row group is written: what bounds the memory.
 _GROUP_ROWS = 50_000
@@ -64,11 +74,9 @@ def ingest_batch(
             groups.flush()
 
     def _ingest_file(groups: _RowGroups, file: TaskFile) -> None:
-        numeric = catalogue.task(file.task_id).payload == "number"
-        media = catalogue.task(file.task_id).payload in ("media", "features")
-        rows = _Rows(kind, model, file, numeric=numeric, media=media and kind == "predictions")
+        rows = _Rows(kind, model, file, catalogue.task(file.task_id).payload)
         first, written = groups.open_group, 0
-        with open_file(file) as handle:
+        with open_member(file.url, file.member) as handle:
             for table in rows.read(handle):
                 groups.add(table)
                 written += table.num_rows
@@ -127,27 +135,29 @@ class _RowGroups:
         self._waiting, self._rows, self._bytes = [], 0, 0
 
 
+class _NoReference(Exception):
+    """The row has no reference and needs none here."""
+
+
 class _Rows:
     """The good rows of one file as tables, and its bad rows as quarantine."""
 
-    def __init__(
-        self, kind: str, model: str | None, file: TaskFile, *, numeric: bool, media: bool
-    ) -> None:
+    def __init__(self, kind: str, model: str | None, file: TaskFile, payload: str) -> None:
         self.quarantine: list[dict[str, Any]] = []
         self.refused = False
         self.task_type = ""
         self.title = ""
         self._kind, self._model, self._file = kind, model, file
-        self._numeric, self._media = numeric, media
+        self._payload = payload
+        self._attachments = Attachments(file) if payload in STRUCTURED else None
         self._seen: set[int] = set()
         self._sha256 = ""
-        self._media_digest = hashlib.sha256()
 
     def content_sha256(self) -> str:
         """Hash of all that the stored rows depend on; known when all rows were read."""
-        parts = (READER_VERSION, self._kind, str(self._numeric), self._sha256)
-        media = self._media_digest.hexdigest() if self._media else ""
-        return hashlib.sha256("\n".join((*parts, media)).encode()).hexdigest()
+        files = self._attachments.sha256 if self._attachments else ""
+        parts = (READER_VERSION, self._kind, self._payload, self._sha256, files)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def read(self, handle: Any) -> Iterator[pa.Table]:
         """Tables of `INSTANCE_SCHEMA`, each to be one row group."""
@@ -184,7 +194,7 @@ class _Rows:
     def _plain(self, reader: TaskFileReader) -> pa.Table | None:
         """The table of a file whose rows are all alike and good; None where each needs a look."""
         rows = reader.rows
-        if not rows or len(rows) > _GROUP_ROWS or self._media or self._numeric:
+        if not rows or len(rows) > _GROUP_ROWS or self._payload != "text":
             return None
         if self._kind == "references":
             found = plain_references(rows, reader.task_type)
@@ -222,45 +232,34 @@ class _Rows:
                 self._refuse(f"the id occurs more than once: {told}", position, key, row)
                 if not kept:
                     return
-            if self._kind == "references":
-                if row.get("output") is None:
-                    return  # the close set: inputs only
-                payload = reference(row["output"], self.task_type, self._numeric)
-                columns.add(key, position, payload, None, None)
-                return
-            value = _predicted(row)
-            if self._media:
-                path, digest = self._media_file(value)
-                columns.add(key, position, Payload("media"), path, digest)
-            else:
-                columns.add(key, position, prediction(value), None, None)
+            columns.add(key, position, *self._value(row))
+        except _NoReference:
+            return
         except Unreadable as error:
             self._refuse(str(error), position, key, row)
 
-    def _media_file(self, value: Any) -> tuple[str, str]:
-        """(path, sha256) of a generated file named by a prediction. Raises `Unreadable`."""
-        if not isinstance(value, str) or not value:
-            raise Unreadable("the prediction must be the path of a file in the submission")
-        path = posixpath.normpath(value.replace("\\", "/"))
-        if "://" in value or path.startswith(("/", "..")) or ":" in path.split("/")[0]:
-            raise Unreadable("the path must be relative and stay inside the submission")
-        here = self._file
-        if here.member:
-            where = posixpath.join(posixpath.dirname(here.member), path)
-            media = TaskFile(here.task_id, here.url, where, 0, "")
+    def _value(self, row: dict[str, Any]) -> tuple[Payload, str | None, str | None]:
+        """Payload, and path and hash of the file that it names, if it names one.
+
+        Raises:
+            Unreadable: when it cannot be taken.
+            _NoReference: for a row of the close set, which holds inputs only.
+        """
+        if self._kind == "references":
+            output = row.get("output")
+            if output is None and self._attachments:
+                output = top_level_reference(row)
+            if output is None and self._payload != "features":
+                raise _NoReference
+            if self._attachments is None:
+                return reference(output, self.task_type, self._payload == "number"), None, None
+            value = reference_field(output, self.task_type)
         else:
-            fs, file = fsspec.url_to_fs(here.url)
-            media_path = posixpath.join(posixpath.dirname(file), path)
-            media = TaskFile(here.task_id, fs.unstrip_protocol(media_path), "", 0, "")
-        digest = hashlib.sha256()
-        try:
-            with open_file(media) as handle:
-                while chunk := handle.read(2**20):
-                    digest.update(chunk)
-        except (FileNotFoundError, KeyError, IsADirectoryError):
-            raise Unreadable(f"the submission has no file {path}") from None
-        self._media_digest.update(digest.digest())
-        return path, digest.hexdigest()
+            value = _predicted(row)
+            if self._attachments is None:
+                return prediction(value), None, None
+        document, path, digest = self._attachments.document(value, self._payload)
+        return structure(document), path, digest
 
     def _refuse(
         self, reason: str, position: int | None, key: str | None = None, row: Any = None

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import fsspec
 import msgspec
@@ -21,11 +21,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tasks.catalog import Catalogue
 from tasks.errors import UserError
+from tasks.files import ARCHIVES, open_member
 from tasks.ingest.quarantine import printable, refusal
 
 #: Names of the files that hold a task's rows, the usual one first.
 FILE_NAMES = {"references": ("annotation.json",), "predictions": ("prediction.json",)}
-ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
 
 #: An archive member is refused when it unpacks to more than this, or grows beyond this ratio.
 MEMBER_LIMIT = 8 * 2**30
@@ -140,21 +140,6 @@ def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None
     return result
 
 
-def open_file(file: TaskFile) -> BinaryIO:
-    """The bytes of a task file, unpacked if it lies in an archive."""
-    fs, path = fsspec.url_to_fs(file.url)
-    if not file.member:
-        return fs.open(path, "rb")
-    if path.lower().endswith(".zip"):
-        return zipfile.ZipFile(fs.open(path, "rb")).open(file.member)  # type: ignore[return-value]
-    handle = fs.open(path, "rb")
-    archive = tarfile.open(fileobj=handle, mode="r:*")  # noqa: SIM115 - closed with the reader
-    found = archive.extractfile(file.member)
-    if found is None:
-        raise FileNotFoundError(file.source)
-    return found  # type: ignore[return-value]
-
-
 _Candidate = tuple[str, str, int, str, str]  # path, member, size, fingerprint, problem
 
 
@@ -245,7 +230,7 @@ def _by_title(
     """The task that the file's own title names, looked for in its first and last kilobytes."""
     file = TaskFile("", _url(fs, path), member, 0, "")
     try:
-        with open_file(file) as handle:
+        with open_member(file.url, file.member) as handle:
             head = handle.read(65_536)
     except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError):
         return None

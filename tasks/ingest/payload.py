@@ -27,6 +27,10 @@ _FIELDS_BY_TYPE = {
     "table-to-text generation": ("response.text",),
     "time series": ("target",),
 }
+#: Payloads of the catalogue that are stored as JSON documents: structures, and files by reference.
+STRUCTURED = frozenset({"json", "media", "features"})
+#: Fields of a spatio-temporal tube that stand in the annotation's row itself.
+_TUBE = ("tube_start_frame", "tube_end_frame", "trajectory", "frame_count")
 #: Fields tried for every other type, in this order, before an only value.
 _KNOWN_FIELDS = ("answer", "text", *dict.fromkeys(f for fs in _FIELDS_BY_TYPE.values() for f in fs))
 
@@ -72,7 +76,7 @@ def reference(output: Any, task_type: str, numeric: bool) -> Payload:
         task_type: the annotation's `type`.
         numeric: whether the task's metric reads numbers; a list of numbers is then one array.
     """
-    value = _field(output, task_type.strip().lower()) if isinstance(output, dict) else output
+    value = reference_field(output, task_type)
     if isinstance(value, list) and not numeric:
         if not value:
             raise Unreadable("the list of references is empty")
@@ -81,6 +85,21 @@ def reference(output: Any, task_type: str, numeric: bool) -> Payload:
     if isinstance(value, list):
         return Payload("json", json=_json(value))
     return _scalar(value, "the reference")
+
+
+def structure(value: Any) -> Payload:
+    """A structure (boxes, masks, files by reference ...) as a JSON document. Raises `Unreadable`."""
+    return Payload("json", json=_json(value))
+
+
+def top_level_reference(row: dict[str, Any]) -> Any:
+    """The reference of an annotation that has no `output` but states a tube in the row itself."""
+    return {name: row[name] for name in _TUBE if name in row} if "trajectory" in row else None
+
+
+def reference_field(output: Any, task_type: str) -> Any:
+    """The reference itself, out of an annotation's `output`."""
+    return _field(output, task_type.strip().lower()) if isinstance(output, dict) else output
 
 
 def reference_paths(task_type: str) -> tuple[str, ...]:

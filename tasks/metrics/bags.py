@@ -76,8 +76,9 @@ class Bags:
 
     def to_lists(self) -> list[list[str]]:
         """The items of each text by name."""
-        bounds = np.concatenate([[0], np.cumsum(self.sizes())])
-        items = [self.names[i] for i in self.item.tolist()]
+        bounds = np.concatenate([[0], np.cumsum(self.sizes())]).tolist()
+        names = list(self.names)
+        items = [names[i] for i in self.item.tolist()]
         return [items[a:b] for a, b in pairwise(bounds)]
 
     def halves(self) -> tuple[Bags, Bags]:

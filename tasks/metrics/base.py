@@ -8,12 +8,14 @@ re-aggregated and bootstrapped without reading a prediction again.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import polars as pl
 
 from tasks.errors import UserError
+from tasks.media import Refused, decode
 
 Payload = Literal["text", "number", "json", "media", "features"]
 
@@ -24,10 +26,11 @@ class Batch:
 
     Attributes:
         predictions: `pl.String` for text metrics, `pl.List(pl.Float64)` for number metrics (a
-            single number is a list of one). Never null: a missing or unreadable prediction does
-            not reach `compute`.
+            single number is a list of one), `pl.String` of JSON documents for all others (see
+            `tasks/media.py`). Never null: a missing or unreadable prediction does not reach
+            `compute`.
         references: `pl.List(pl.String)` for text metrics (one or more alternatives, never empty,
-            never null), `pl.List(pl.Float64)` for number metrics.
+            never null), `pl.List(pl.Float64)` for number metrics, JSON documents for all others.
         task_type: the annotation's `type`, lower-cased; some label metrics split by it.
         corpus: references of all the task's instances, answered or not, for metrics that weigh
             words by how common they are; None when `references` are all there are.
@@ -48,8 +51,10 @@ class Metric(ABC):
     id: ClassVar[str]
     version: ClassVar[int] = 1
     payload: ClassVar[Payload] = "text"
-    #: Names of the statistics columns, all Float64 and finite (or +inf for an unbounded error).
+    #: Names of the statistics columns, all Float64 and finite (or +inf for an unbounded error); or
+    #: `("stats",)` alone, a List(Float64) of as many numbers as the instance needs, if `variable`.
     statistics: ClassVar[tuple[str, ...]]
+    variable: ClassVar[bool] = False
     #: True when `aggregate` gives a fraction (0..1) that a task in percent shows times 100.
     is_fraction: ClassVar[bool] = True
     #: True when one instance's statistics depend on the references of the task's others.
@@ -57,7 +62,12 @@ class Metric(ABC):
 
     @abstractmethod
     def compute(self, batch: Batch) -> pl.DataFrame:
-        """Statistics of the answered instances: columns `statistics` (+ `group`), batch order."""
+        """Statistics of the answered instances: columns `statistics` (+ `group`), batch order.
+
+        Two more String columns may say which rows could not be taken, null for the others:
+        `refused` (the prediction is bad: it will count as wrong) and `reference_refused` (the
+        dataset's reference is bad: the instance is left out). Their statistics are ignored.
+        """
 
     @abstractmethod
     def worst(self, batch: Batch) -> pl.DataFrame:
@@ -70,6 +80,83 @@ class Metric(ABC):
     @abstractmethod
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         """One value an instance, Float64, null where the metric has no per-instance value."""
+
+
+class StructureMetric(Metric):
+    """A metric on structures or files, looked at one instance after the other.
+
+    Subclasses read both sides (raising `Refused` with a reason), and measure them.
+    """
+
+    def read_prediction(self, value: Any) -> Any:
+        """The prediction as `measure` takes it. Raises `Refused`."""
+        return value
+
+    @abstractmethod
+    def read_reference(self, value: Any) -> Any:
+        """The reference as `measure` takes it. Raises `Refused`."""
+
+    @abstractmethod
+    def measure(self, prediction: Any, reference: Any) -> Sequence[float]:
+        """Statistics of one answered instance. Raises `Refused` when the two do not fit."""
+
+    @abstractmethod
+    def measure_worst(self, reference: Any) -> Sequence[float]:
+        """Statistics of one instance that counts as wrong."""
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        rows: list[_Measured] = []
+        for document, expected in zip(batch.predictions, batch.references, strict=True):
+            reference, reason = self._reference(expected)
+            if reason is not None:
+                rows.append(_Measured(reference_refused=reason))
+                continue
+            try:
+                prediction = self.read_prediction(decode(document))
+                rows.append(_Measured(self.measure(prediction, reference)))
+            except Refused as error:
+                rows.append(_Measured(refused=str(error)))
+        return self._frame(rows)
+
+    def worst(self, batch: Batch) -> pl.DataFrame:
+        rows: list[_Measured] = []
+        for expected in batch.references:
+            reference, reason = self._reference(expected)
+            if reason is None:
+                rows.append(_Measured(self.measure_worst(reference)))
+            else:
+                rows.append(_Measured(reference_refused=reason))
+        return self._frame(rows)
+
+    def _reference(self, document: str) -> tuple[Any, str | None]:
+        try:
+            return self.read_reference(decode(document)), None
+        except Refused as error:
+            return None, str(error)
+
+    def _frame(self, rows: Sequence[_Measured]) -> pl.DataFrame:
+        columns: dict[str, pl.Series] = {}
+        if self.variable:
+            values = [None if row.values is None else list(row.values) for row in rows]
+            columns["stats"] = pl.Series(values, dtype=pl.List(pl.Float64))
+        else:
+            nothing = [None] * len(self.statistics)
+            found = [nothing if row.values is None else row.values for row in rows]
+            for name, column in zip(self.statistics, zip(*found, strict=True), strict=True):
+                columns[name] = pl.Series(column, dtype=pl.Float64)
+        columns["refused"] = pl.Series([row.refused for row in rows], dtype=pl.String)
+        reasons = [row.reference_refused for row in rows]
+        columns["reference_refused"] = pl.Series(reasons, dtype=pl.String)
+        return pl.DataFrame(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Statistics of one instance, or why there are none."""
+
+    values: Sequence[float] | None = None
+    refused: str | None = None
+    reference_refused: str | None = None
 
 
 class MeanMetric(Metric):

@@ -34,6 +34,22 @@ class Aligned:
     frame: pl.DataFrame
     extra: dict[str, int]
     quarantine: list[dict[str, Any]]
+    model: str
+    #: Source of each task's predictions and references.
+    sources: dict[str, tuple[str, str]]
+
+    def refuse(self, rows: pl.DataFrame, column: str) -> None:
+        """Puts rows in the quarantine that the metric refused, for the reason in their `column`
+        (`refused`: the prediction, `reference_refused`: the reference)."""
+        if rows.is_empty():
+            return
+        side, place = (0, "predicted_at") if column == "refused" else (1, "position")
+        found = rows.join(self.frame, on=_KEY, how="left", maintain_order="left")
+        told = ": scored as wrong" if side == 0 else ": the instance is left out"
+        self.quarantine += [
+            _refusal(self.model, task_id, self.sources[task_id][side], position, key, reason + told)
+            for task_id, key, position, reason in found.select(*_KEY, place, column).iter_rows()
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +115,7 @@ def align(stored: StoredRows, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
     bad_references = references.filter(pl.col("reference").is_null())
     sources = {job.task_id: (job.predictions.source, job.references.source) for job in jobs}
     quarantine = [
-        {
-            "stage": "score",
-            "model": model,
-            "task_id": task_id,
-            "source": sources[task_id][side],
-            "position": position,
-            "instance_id": instance_id,
-            "reason": reason,
-            "excerpt": None,
-        }
+        _refusal(model, task_id, sources[task_id][side], position, instance_id, reason)
         for side, place, reason, rows in (
             (0, "predicted_at", f"not readable as {metric.payload}: scored as wrong", unreadable),
             (0, "predicted_at", "no reference has this id: ignored", extra),
@@ -117,7 +124,23 @@ def align(stored: StoredRows, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
         for task_id, instance_id, position in rows.select(*_KEY, place).iter_rows()
     ]
     counts = dict(extra["task_id"].value_counts().iter_rows()) if extra.height else {}
-    return Aligned(joined.select(*_KEY, "status", "prediction", "reference"), counts, quarantine)
+    columns = ("position", "predicted_at", "status", "prediction", "reference")
+    return Aligned(joined.select(*_KEY, *columns), counts, quarantine, model, sources)
+
+
+def _refusal(
+    model: str, task_id: str, source: str, position: int | None, instance_id: str, reason: str
+) -> dict[str, Any]:
+    return {
+        "stage": "score",
+        "model": model,
+        "task_id": task_id,
+        "source": source,
+        "position": position,
+        "instance_id": instance_id,
+        "reason": reason,
+        "excerpt": None,
+    }
 
 
 def _read(store: Store, entries: Sequence[TaskEntry], *folder: str) -> pl.DataFrame:

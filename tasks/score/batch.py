@@ -148,33 +148,53 @@ def _score_together(stored: StoredRows, model: str, jobs: list[ScoreJob]) -> _Sc
     began = time.perf_counter()
     aligned = align(stored, model, jobs)
     task_type = jobs[0].references.task_type.lower()
-    answered = aligned.frame.filter(pl.col("status") == "scored")
-    wrong = aligned.frame.filter(pl.col("status") != "scored")
-    statistics = {}
+    statistics: dict[str, pl.DataFrame] = {}
     for metric_id in dict.fromkeys(jobs[0].metrics.values()):
-        metric = get_metric(metric_id)
-        corpus = aligned.frame["reference"] if metric.needs_corpus else None
-        pieces = []
-        for rows, function in ((answered, metric.compute), (wrong, metric.worst)):
-            if rows.is_empty():
-                continue
-            stats = function(Batch(rows["prediction"], rows["reference"], task_type, corpus))
-            if "group" not in stats.columns:
-                stats = stats.with_columns(group=pl.lit(None, pl.String))
-            scores = metric.instance_scores(stats).cast(pl.Float64)
-            pieces.append(
-                rows.select("task_id", "instance_id", "status").with_columns(
-                    *stats.select(*metric.statistics, "group").get_columns(),
-                    scores.alias("__score"),
-                )
-            )
-        statistics[metric_id] = pl.concat(pieces).sort("task_id", maintain_order=True)
+        stats = _statistics(aligned, get_metric(metric_id), task_type)
+        statistics[metric_id] = stats.sort("task_id", maintain_order=True)
+    if any(frame.is_empty() for frame in statistics.values()):
+        raise ValueError("no reference can be read: see the quarantine")
     tasks = next(iter(statistics.values()))["task_id"].rle().struct.unnest()
     rows, first = {}, 0
     for count, task_id in tasks.iter_rows():
         rows[task_id] = (first, count)
         first += count
     return _Scored(aligned, statistics, rows, time.perf_counter() - began)
+
+
+def _statistics(aligned: Aligned, metric: Metric, task_type: str) -> pl.DataFrame:
+    """Statistics of all instances of a group of tasks, answered or not.
+
+    A prediction that the metric refuses becomes unreadable and counts as wrong; an instance whose
+    reference it refuses is left out. Both go to the quarantine of `aligned`.
+    """
+    frame = aligned.frame
+    corpus = frame["reference"] if metric.needs_corpus else None
+    answered = frame.filter(pl.col("status") == "scored")
+    wrong = frame.filter(pl.col("status") != "scored")
+    pieces = []
+    for rows, function in ((answered, metric.compute), (wrong, metric.worst)):
+        if function == metric.worst and pieces:
+            refused = pieces[0].filter(pl.col("refused").is_not_null())
+            aligned.refuse(refused, "refused")
+            pieces[0] = pieces[0].filter(pl.col("refused").is_null())
+            again = answered.join(refused, on=["task_id", "instance_id"], how="semi")
+            again = again.with_columns(status=pl.lit("unreadable"))
+            rows = pl.concat([wrong, again])
+        if rows.is_empty():
+            continue
+        stats = function(Batch(rows["prediction"], rows["reference"], task_type, corpus))
+        for name in ("group", "refused", "reference_refused"):
+            if name not in stats.columns:
+                stats = stats.with_columns(pl.lit(None, pl.String).alias(name))
+        keys = rows.select("task_id", "instance_id", "status")
+        pieces.append(pl.concat([keys, stats], how="horizontal"))
+    found = pl.concat(pieces)
+    bad = found.filter(pl.col("reference_refused").is_not_null())
+    aligned.refuse(bad, "reference_refused")
+    found = found.filter(pl.col("reference_refused").is_null())
+    scores = metric.instance_scores(found).cast(pl.Float64)
+    return found.drop("refused", "reference_refused").with_columns(scores.alias("__score"))
 
 
 def _task_rows(
@@ -228,14 +248,16 @@ def _aggregate(metric: Metric, stats: pl.DataFrame, unit: str) -> float | None:
 
 def _instance_table(metric_id: str, stats: pl.DataFrame) -> pa.Table:
     """One row group of `INSTANCE_SCORE_SCHEMA`: a group of tasks under one metric."""
-    statistics = [pl.col(name).cast(pl.Float64) for name in get_metric(metric_id).statistics]
+    metric = get_metric(metric_id)
+    names = [pl.col(name).cast(pl.Float64) for name in metric.statistics if not metric.variable]
+    statistics = pl.concat_list(names) if names else pl.col("stats").cast(pl.List(pl.Float64))
     frame = stats.select(
         "task_id",
         pl.lit(metric_id).alias("metric_id"),
         "instance_id",
         "status",
         pl.col("__score").alias("score"),
-        pl.concat_list(statistics).alias("stats"),
+        statistics.alias("stats"),
         "group",
     )
     return frame.to_arrow().cast(INSTANCE_SCORE_SCHEMA)

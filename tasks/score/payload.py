@@ -14,7 +14,10 @@ _LABEL_SEPARATOR = "<p>"
 
 
 def reference_payload(rows: pl.DataFrame, payload: str) -> pl.Series:
-    """References as `pl.List(pl.String)` (text) or `pl.List(pl.Float64)` (number), null if neither."""
+    """References as `pl.List(pl.String)` (text), `pl.List(pl.Float64)` (number), or JSON documents
+    (all other payloads); null where they cannot be."""
+    if payload not in ("text", "number"):
+        return rows["json"]
     if payload == "number":
         return _numbers(rows)
     return rows.select(
@@ -28,11 +31,14 @@ def reference_payload(rows: pl.DataFrame, payload: str) -> pl.Series:
 
 
 def prediction_payload(rows: pl.DataFrame, payload: str, metric_id: str) -> pl.Series:
-    """Predictions as `pl.String` (text) or `pl.List(pl.Float64)` (number), null if neither.
+    """Predictions as `pl.String` (text), `pl.List(pl.Float64)` (number), or JSON documents (all
+    other payloads); null where they cannot be.
 
     A list of strings is one label set for the label-set metrics, its only element if it has one,
     and otherwise unreadable: a metric that expects one answer cannot choose among several.
     """
+    if payload not in ("text", "number"):
+        return rows["json"]
     if payload == "number":
         return _numbers(rows)
     many = pl.col("texts").list.len()

@@ -1,0 +1,102 @@
+"""Files that a row names: found, hashed, and written into its document by where they lie.
+
+A file becomes `{"$file": {"path", "url", "member"}}`, a folder of frames `{"$files": [...]}`;
+`tasks/media.py` opens them when they are scored. A path never leaves the folder of its row's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from typing import Any
+
+import fsspec
+import msgspec
+
+from tasks.files import list_folder, open_member
+from tasks.ingest.discover import TaskFile
+from tasks.ingest.payload import Unreadable
+
+
+class Attachments:
+    """The files that the rows of one task file name.
+
+    Attributes:
+        sha256: hash of the contents of all of them, in the order of the rows.
+    """
+
+    def __init__(self, file: TaskFile) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def document(self, value: Any, payload: str) -> tuple[Any, str | None, str | None]:
+        """The value with its file resolved, and the file's relative path and hash if there is one.
+
+        Args:
+            value: a structure, a text that holds one as JSON, a path, or `{"path": ..., ...}`.
+            payload: the payload of the task's metric; `media` is always a file.
+
+        Raises:
+            Unreadable: when a file is absent or its path leaves the folder, or the value is no file
+                although the metric needs one.
+        """
+        if isinstance(value, str):
+            text = value.strip()
+            if payload != "media" and text[:1] in ("[", "{"):
+                try:
+                    return msgspec.json.decode(text), None, None
+                except msgspec.DecodeError as error:
+                    raise Unreadable(f"the text is not valid JSON ({error})") from None
+            if payload == "features" and (number := _number(text)) is not None:
+                return number, None, None
+            return self._attached(value, {})
+        if isinstance(value, dict) and isinstance(value.get("path"), str):
+            others = {name: item for name, item in value.items() if name != "path"}
+            return self._attached(value["path"], others)
+        if payload == "media":
+            raise Unreadable("the value must be the path of a file beside the rows")
+        return value, None, None
+
+    def _attached(self, name: str, others: dict[str, Any]) -> tuple[Any, str, str]:
+        path = posixpath.normpath(name.replace("\\", "/")) if name else ""
+        if not path or "://" in name or path.startswith(("/", "..")) or ":" in path.split("/")[0]:
+            raise Unreadable("the path must be relative and stay inside its folder")
+        url, member = self._beside(path)
+        try:
+            digest = _hash(url, member)
+            found = {"$file": {"path": path, "url": url, "member": member}}
+        except (FileNotFoundError, KeyError, IsADirectoryError, PermissionError):
+            files = list_folder(url, member)
+            if not files:
+                raise Unreadable(f"there is no file {path}") from None
+            digest = hashlib.sha256("".join(_hash(*file) for file in files).encode()).hexdigest()
+            listed = [{"path": posixpath.basename(m or u), "url": u, "member": m} for u, m in files]
+            found = {"$files": listed}
+        self._digest.update(digest.encode())
+        return found | others, path, digest
+
+    def _beside(self, path: str) -> tuple[str, str]:
+        here = self._file
+        if here.member:
+            return here.url, posixpath.join(posixpath.dirname(here.member), path)
+        fs, file = fsspec.url_to_fs(here.url)
+        return str(fs.unstrip_protocol(posixpath.join(posixpath.dirname(file), path))), ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _hash(url: str, member: str) -> str:
+    digest = hashlib.sha256()
+    with open_member(url, member) as handle:
+        while chunk := handle.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()

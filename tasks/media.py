@@ -1,0 +1,178 @@
+"""Documents and files that predictions and references name, as arrays; bad ones refused with a reason.
+
+Everything here is read lazily, one instance at a time, within limits: a decompression bomb, a
+truncated image or a pickled array costs its own instance and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tasks.files import open_member
+
+#: Bytes of one file, pixels of one image, and numbers of one array beyond which it is refused.
+FILE_LIMIT = 2 * 2**30
+PIXEL_LIMIT = 100_000_000
+ARRAY_LIMIT = 500_000_000
+
+Array = npt.NDArray[Any]
+
+
+class Refused(ValueError):
+    """A prediction or reference that the metric cannot take; the message says why."""
+
+
+def decode(document: str) -> Any:
+    """The value of a stored document; files in it are still to be read."""
+    return msgspec.json.decode(document)
+
+
+def is_file(value: Any) -> bool:
+    """Whether a decoded value stands for a file or a folder of files."""
+    return isinstance(value, dict) and ("$file" in value or "$files" in value)
+
+
+def name_of(value: Any) -> str:
+    """The path by which the file was named, for messages and for its suffix."""
+    return str(value["$file"]["path"]) if "$file" in value else "the folder"
+
+
+def read_bytes(value: Any) -> bytes:
+    """The content of a file value. Raises `Refused` when it is no file, absent, or too large."""
+    if not (isinstance(value, dict) and "$file" in value):
+        raise Refused(f"expected a file, found {_kind(value)}")
+    where = value["$file"]
+    try:
+        with open_member(where["url"], where["member"]) as handle:
+            data = handle.read(FILE_LIMIT + 1)
+    except (FileNotFoundError, KeyError):
+        raise Refused(f"{where['path']} is no longer there: ingest the source again") from None
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, (PermissionError, ConnectionError, TimeoutError)):
+            raise
+        raise Refused(f"{where['path']} cannot be read: {error}") from None
+    if len(data) > FILE_LIMIT:
+        raise Refused(f"{where['path']} is larger than {FILE_LIMIT:,} bytes")
+    return data
+
+
+def load_array(value: Any, key: str | None = None) -> Array:
+    """Numbers as an array: a number, (nested) lists of numbers, or a .npy, .npz or .parquet file.
+
+    Args:
+        key: the array of an .npz to take; without it, its only one.
+
+    A file value with a `row` gives that row of the array alone.
+
+    Raises:
+        Refused: when it is none of these, ragged, empty, not numeric, not finite, or too large.
+    """
+    if is_file(value):
+        array = _array_of_file(value, key)
+        if "row" in value:
+            row = value["row"]
+            if not isinstance(row, int) or not array.ndim or not 0 <= row < len(array):
+                raise Refused(f"{name_of(value)} has no row {row!r}")
+            array = array[row]
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise Refused("the lists are of different lengths") from None
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if array.dtype.kind not in "iuf":
+        raise Refused(f"expected numbers, found {_kind(value)}")
+    if array.size == 0:
+        raise Refused("the array is empty")
+    if array.size > ARRAY_LIMIT:
+        raise Refused(f"the array holds more than {ARRAY_LIMIT:,} numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise Refused("the array holds NaN or an infinity")
+    return array
+
+
+def _array_of_file(value: Any, key: str | None) -> Array:
+    name, data = name_of(value), read_bytes(value)
+    suffix = posixpath.splitext(name)[1].lower()
+    try:
+        if suffix == ".parquet":
+            import polars as pl
+
+            return pl.read_parquet(io.BytesIO(data)).to_numpy()
+        if suffix not in (".npy", ".npz"):
+            raise Refused(f"{name}: expected .npy, .npz or .parquet")
+        # Pickles run code: an array of objects is refused by NumPy itself.
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        if suffix == ".npy":
+            return loaded
+        with loaded:
+            names = [key] if key in loaded.files else loaded.files
+            if len(names) != 1:
+                raise Refused(f"{name} holds {', '.join(loaded.files)}: expected {key or 'one'}")
+            # The header tells the size before anything is unpacked.
+            if loaded.zip.getinfo(f"{names[0]}.npy").file_size > FILE_LIMIT:
+                raise Refused(f"{name} unpacks to more than {FILE_LIMIT:,} bytes")
+            return loaded[names[0]]
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{name} is no readable array ({error})") from None
+
+
+def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
+    """An image as an array (height, width, 3) for `RGB`, (height, width) for `L` (grey).
+
+    `label` keeps the stored numbers of a palette or grey image (class ids, 16 bits if it has them).
+
+    Raises:
+        Refused: when it is no image, truncated, or has more than `PIXEL_LIMIT` pixels.
+    """
+    from PIL import Image
+
+    name, data = name_of(value) if is_file(value) else "the value", read_bytes(value)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
+            if mode == "label":
+                return np.asarray(
+                    image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L")
+                )
+            return np.asarray(image.convert(mode))
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{name} is no readable image ({error})") from None
+
+
+def load_frames(value: Any, mode: str = "RGB") -> Iterator[npt.NDArray[np.uint8]]:
+    """The images of a folder, by name; a single image is one frame; an .npy or .npz is
+    (frames, height, width[, 3]) of uint8.
+
+    Raises:
+        Refused: as `load_image`, or when the array is of another shape or type.
+    """
+    if isinstance(value, dict) and "$files" in value:
+        for file in value["$files"]:
+            yield load_image({"$file": file}, mode)
+    elif is_file(value) and name_of(value).lower().endswith((".npy", ".npz")):
+        frames = load_array(value)
+        if frames.dtype != np.uint8 or frames.ndim not in (3, 4):
+            raise Refused(f"{name_of(value)}: expected uint8 of (frames, height, width[, 3])")
+        yield from frames
+    else:
+        yield load_image(value, mode)
+
+
+def _kind(value: Any) -> str:
+    return {dict: "an object", list: "a list", str: "a text", type(None): "null"}.get(
+        type(value), type(value).__name__
+    )
