@@ -57,6 +57,10 @@ def main() -> None:
         sys.exit(1)
 
 
+#: Models that `run` prints; `levels` prints all.
+LONGEST_BOARD = 20
+
+
 @app.command()
 def run(
     store: StoreOption = "store",
@@ -126,7 +130,8 @@ def run(
         console.print_json(asdict(report) | {"failures": report.failures})
     else:
         _print_run(report)
-        _print_levels(store, chosen.board if chosen else "A", "corrected", "modality_mean")
+        board = chosen.board if chosen else "A"
+        _print_levels(store, board, "corrected", "modality_mean", LONGEST_BOARD)
         if chosen and chosen.published_levels:
             _print_against_published(store, chosen.path(chosen.published_levels))
         console.note(f"query them: general-level sql --store {store} 'FROM leaderboard'")
@@ -461,7 +466,9 @@ def _print_failures(reports: list[Any]) -> None:
             console.complain(failure)
 
 
-def _print_levels(store: str, board: str, profile: str, aggregation: str) -> None:
+def _print_levels(
+    store: str, board: str, profile: str, aggregation: str, longest: int | None = None
+) -> None:
     from flows.cli import results
 
     rows = results.board(store, board, profile, aggregation)
@@ -470,14 +477,32 @@ def _print_levels(store: str, board: str, profile: str, aggregation: str) -> Non
     keys = ["rank", "model", "level_reached", "level_2", "level_3", "level_4", "level_5"]
     keys += ["tasks_supported", "tasks_won", "tasks_total"]
     title = f"General-Level, board {board} ({profile} profile, {aggregation})"
-    console.print_table(title, columns, [[row[key] for key in keys] for row in rows])
+    console.print_table(title, columns, [[row[key] for key in keys] for row in rows[:longest]])
+    if longest is not None and len(rows) > longest:
+        more = f"general-level levels --store {store} --board {board}"
+        console.note(f"{len(rows) - longest} more models: {more}")
 
 
 def _print_against_published(store: str, path: str) -> None:
-    from flows.cli import results
+    from tasks.report.audit import audit
+    from tasks.storage import Store
 
-    rows = results.against_published(store, path)
-    agree = sum(row["agrees"] for row in rows)
-    title = f"published levels against recomputed ones: {agree} of {len(rows)} agree to 0.01"
-    differ = [list(row.values())[:-1] for row in rows if not row["agrees"]]
-    console.print_table(title, ["model", "modality", "level", "published", "recomputed"], differ)
+    found = audit(Store(store), "published_levels", path)
+    counts = found["verdict"].value_counts(sort=True).rows()
+    agree = dict(counts).get("agrees", 0)
+    console.print_table(
+        f"published level scores: {agree} of {found.height} agree with the recomputed ones to 0.01",
+        ["verdict", "level scores"],
+        counts,
+    )
+    unremarkable = {
+        "agrees",
+        "follows from the printed modalities",
+        "no task results printed",
+    }
+    odd = [row for row in found.rows() if row[-1] not in unremarkable]
+    console.print_table(
+        "where the published level does not follow from the published task results",
+        ["model", "printed as", "modality", "level", "published", "recomputed", "verdict"],
+        odd,
+    )

@@ -99,6 +99,13 @@ EXAMPLES = {
             base_catalogue=False,
         ),
         Example(
+            "published",
+            "the published results of about 100 systems on 699 tasks, levels recomputed and audited",
+            "published",
+            results=("results.csv",),
+            published_levels="published_levels.csv",
+        ),
+        Example(
             "published-audio",
             "the published audio results of 16 systems, levels recomputed",
             "published-audio",

@@ -39,49 +39,6 @@ def board(store_url: str, board_id: str, profile: str, aggregation: str) -> list
         return rows
 
 
-def against_published(store_url: str, path: str) -> list[dict[str, Any]]:
-    """Published level scores beside the recomputed ones, one row a (model, modality, level).
-
-    Args:
-        path: a CSV with the columns model, modality, level and score (0..100).
-    """
-    with connect(Store(store_url)) as database:
-        return _dicts(
-            database.execute(
-                """
-                WITH printed AS (
-                    SELECT * FROM read_csv(?, header = true)
-                ),
-
-                recomputed AS (
-                    UNPIVOT (
-                        SELECT model, board_id, level_2 AS "2", level_3 AS "3", level_4 AS "4"
-                        FROM levels
-                        WHERE profile = 'corrected' AND aggregation = 'modality_mean'
-                    )
-                    ON "2", "3", "4" INTO NAME level VALUE score
-                )
-
-                SELECT
-                    printed.model,
-                    printed.modality,
-                    printed.level,
-                    printed.score AS published,
-                    recomputed.score AS recomputed,
-                    abs(round(recomputed.score, 2) - printed.score) < 0.0101 AS agrees
-                FROM printed
-                INNER JOIN recomputed
-                    ON
-                        printed.model = recomputed.model
-                        AND recomputed.board_id = concat('B-', printed.modality)
-                        AND recomputed.level::INTEGER = printed.level
-                ORDER BY agrees, printed.model, printed.level
-                """,
-                [path],
-            )
-        )
-
-
 def task(
     store_url: str, name: str, catalogue_files: Sequence[str], base: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -8,6 +8,11 @@
 --   title: title as published
 --   short_title: short title as published
 --   skill: skill cluster of scope D, where known
+--   domain: domains, separated by semicolons (arXiv:2505.04620, appendix A.6, as the next four)
+--   capability: general capabilities that the task asks for, separated by semicolons
+--   data_source: data that the task is made of
+--   n_instances_published: number of instances
+--   specialist_model: the specialist
 --   metric_id: canonical metric
 --   unit: unit of raw scores: percent, fraction, raw, decibel or opinion
 --   direction: higher or lower raw scores are better
@@ -24,6 +29,11 @@ SELECT
     title,
     short_title,
     skill,
+    domain,
+    capability,
+    data_source,
+    n_instances AS n_instances_published,
+    specialist_model,
     metric_id,
     unit,
     direction,

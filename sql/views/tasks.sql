@@ -8,6 +8,11 @@
 --   modality: image, video, audio, 3d or language
 --   paradigm: comprehension, generation or language
 --   skill: skill cluster of scope D, where known
+--   domain: domains, separated by semicolons (arXiv:2505.04620, appendix A.6, as the next four)
+--   capability: general capabilities that the task asks for, separated by semicolons
+--   data_source: data that the task is made of
+--   n_instances_published: number of instances
+--   specialist_model: the specialist
 --   metric_id: canonical metric
 --   unit: unit of raw scores: percent, fraction, raw, decibel or opinion
 --   direction: higher or lower raw scores are better
@@ -20,6 +25,11 @@ SELECT
     modality,
     paradigm,
     skill,
+    domain,
+    capability,
+    data_source,
+    n_instances_published,
+    specialist_model,
     metric_id,
     unit,
     direction,

@@ -57,6 +57,9 @@ class Task:
     specialist_normalised: float
     specialist_model: str | None
     n_instances: int | None
+    domain: str | None
+    capability: str | None
+    data_source: str | None
     source: str | None
     note: str | None
     printed_metric: str | None

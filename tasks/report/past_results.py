@@ -29,6 +29,8 @@ from tasks.version import SCORER_VERSION
 
 PROFILES = ("corrected", "published")
 CSV_COLUMNS = ("modality", "paradigm", "task_name", "metric", "model", "raw_score")
+#: What a CSV needs when it names tasks by their ids.
+ID_COLUMNS = ("task_id", "model", "raw_score")
 _EXCERPT = 200
 _UNSUPPORTED_TEXTS = frozenset({"", "-", "–", "—", "n/a", "na"})
 _INFINITY_TEXTS = frozenset({"∞", "+∞", "inf", "+inf", "infinity"})
@@ -200,30 +202,33 @@ def _frame(rows: list[dict[str, Any]], schema: pa.Schema) -> pl.DataFrame:
 
 
 def _read_csv(data: bytes, name: str) -> Iterator[Figure]:
-    """Tidy rows, one figure a line; columns beyond `CSV_COLUMNS` do not matter."""
+    """Tidy rows, one figure a line, of `ID_COLUMNS` or `CSV_COLUMNS`; others do not matter."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{name} is neither an .xlsx workbook nor UTF-8 text: {error}") from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    absent = [column for column in CSV_COLUMNS if column not in (reader.fieldnames or ())]
+    by_id = "task_id" in (reader.fieldnames or ())
+    columns = ID_COLUMNS if by_id else CSV_COLUMNS
+    absent = [column for column in columns if column not in (reader.fieldnames or ())]
     if absent:
         raise UserError(
             f"{name} lacks the columns {', '.join(absent)}",
-            f"past results as CSV have the columns {', '.join(CSV_COLUMNS)}",
+            f"past results as CSV have the columns {', '.join(CSV_COLUMNS)} "
+            f"or {', '.join(ID_COLUMNS)}",
         )
     try:
         for row in reader:
-            values = {column: (row[column] or "").strip() for column in CSV_COLUMNS}
+            values = {column: (row[column] or "").strip() for column in columns}
             if any(values.values()):
                 yield Figure(
                     place=f"line {reader.line_num}, column raw_score",
                     row=reader.line_num,
-                    modality=values["modality"],
-                    paradigm=values["paradigm"],
-                    task_name=values["task_name"],
+                    modality=values.get("modality", ""),
+                    paradigm=values.get("paradigm", ""),
+                    task_name=values["task_id" if by_id else "task_name"],
                     short_name="",
-                    metric=values["metric"],
+                    metric=values.get("metric", ""),
                     model=values["model"],
                     value=values["raw_score"],
                 )
