@@ -63,11 +63,12 @@ def read_bytes(value: Any) -> bytes:
     return data
 
 
-def load_array(value: Any, key: str | None = None) -> Array:
+def load_array(value: Any, key: str | None = None, *, finite: bool = True) -> Array:
     """Numbers as an array: a number, (nested) lists of numbers, or a .npy, .npz or .parquet file.
 
     Args:
         key: the array of an .npz to take; without it, its only one.
+        finite: whether NaN and infinities are refused (they mark invalid pixels in some references).
 
     A file value with a `row` gives that row of the array alone.
 
@@ -75,7 +76,7 @@ def load_array(value: Any, key: str | None = None) -> Array:
         Refused: when it is none of these, ragged, empty, not numeric, not finite, or too large.
     """
     if is_file(value):
-        array = _array_of_file(value, key)
+        array = array_of_file(value, key)
         if "row" in value:
             row = value["row"]
             if not isinstance(row, int) or not array.ndim or not 0 <= row < len(array):
@@ -94,12 +95,13 @@ def load_array(value: Any, key: str | None = None) -> Array:
         raise Refused("the array is empty")
     if array.size > ARRAY_LIMIT:
         raise Refused(f"the array holds more than {ARRAY_LIMIT:,} numbers")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise Refused("the array holds NaN or an infinity")
     return array
 
 
-def _array_of_file(value: Any, key: str | None) -> Array:
+def array_of_file(value: Any, key: str | None = None) -> Array:
+    """The whole array of a file, whatever it holds. Raises `Refused` when there is none to read."""
     name, data = name_of(value), read_bytes(value)
     suffix = posixpath.splitext(name)[1].lower()
     try:
@@ -142,6 +144,8 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
+            if mode != "label" and image.mode.startswith("I"):
+                raise Refused(f"{name} has 16 bits a pixel: expected 8")
             if mode == "label":
                 return np.asarray(
                     image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L")
@@ -155,7 +159,7 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
 
 def load_frames(value: Any, mode: str = "RGB") -> Iterator[npt.NDArray[np.uint8]]:
     """The images of a folder, by name; a single image is one frame; an .npy or .npz is
-    (frames, height, width[, 3]) of uint8.
+    (frames, height, width[, 3]) of uint8, or (height, width, 3) of one frame.
 
     Raises:
         Refused: as `load_image`, or when the array is of another shape or type.
@@ -166,8 +170,8 @@ def load_frames(value: Any, mode: str = "RGB") -> Iterator[npt.NDArray[np.uint8]
     elif is_file(value) and name_of(value).lower().endswith((".npy", ".npz")):
         frames = load_array(value)
         if frames.dtype != np.uint8 or frames.ndim not in (3, 4):
-            raise Refused(f"{name_of(value)}: expected uint8 of (frames, height, width[, 3])")
-        yield from frames
+            raise Refused(f"{name_of(value)}: expected uint8 of ([frames,] height, width[, 3])")
+        yield from frames[None] if frames.ndim == 3 and frames.shape[2] == 3 else frames
     else:
         yield load_image(value, mode)
 

@@ -111,6 +111,15 @@ class Catalogue:
             ) from None
         return Task(**{**row, "aliases": split_names(row["aliases"])})
 
+    def payload(self, task_id: str) -> str:
+        """What a known task's metric reads; see `payload` in metrics.csv."""
+        return self._rows[task_id]["payload"]
+
+    def scored_by(self, task_id: str) -> tuple[str, str, str]:
+        """Modality, metric and unit of a known task."""
+        row = self._rows[task_id]
+        return row["modality"], row["metric_id"], row["unit"]
+
     def resolve(self, modality: str | None, paradigm: str | None, *names: str) -> str | None:
         """The task that one of the names means.
 

@@ -74,7 +74,7 @@ def ingest_batch(
             groups.flush()
 
     def _ingest_file(groups: _RowGroups, file: TaskFile) -> None:
-        rows = _Rows(kind, model, file, catalogue.task(file.task_id).payload)
+        rows = _Rows(kind, model, file, catalogue.payload(file.task_id))
         first, written = groups.open_group, 0
         with open_member(file.url, file.member) as handle:
             for table in rows.read(handle):
@@ -253,7 +253,7 @@ class _Rows:
                 raise _NoReference
             if self._attachments is None:
                 return reference(output, self.task_type, self._payload == "number"), None, None
-            value = reference_field(output, self.task_type)
+            value = reference_field(output, self.task_type, structured=True)
         else:
             value = _predicted(row)
             if self._attachments is None:
@@ -337,7 +337,7 @@ def _part_name(
     """Named after what it is made of: reading the same batch again writes the same part."""
     parts = [READER_VERSION, kind, model or ""]
     for file in files:
-        payload = catalogue.task(file.task_id).payload
+        payload = catalogue.payload(file.task_id)
         parts += [file.task_id, file.source, file.fingerprint, payload]
     text = "\n".join(parts).encode("utf-8", "backslashreplace")
     return hashlib.sha256(text).hexdigest()[:24] + ".parquet"

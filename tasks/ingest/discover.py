@@ -8,10 +8,12 @@ with a reason, never skipped in silence.
 from __future__ import annotations
 
 import os
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,6 +37,8 @@ MEMBER_FREE = 64 * 2**20
 
 _MODALITIES = {"image", "video", "audio", "3d", "language", "nlp"}
 _PARADIGMS = {"comprehension", "generation"}
+#: Names of folders above a task's.
+_ABOVE = _MODALITIES | _PARADIGMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None
     result = Discovery()
     places: dict[str, TaskFile] = {}
     for path, member, size, fingerprint, problem in _candidates(fs, root, kind):
-        place = PurePosixPath(member or path[len(root) :].lstrip("/"))
+        place = member or path[len(root) :].lstrip("/")
         source = f"{_url(fs, path)}!{member}" if member else _url(fs, path)
         if problem:
             task_id, _ = _resolve(place, root, catalogue)
@@ -148,17 +152,48 @@ def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
     if fs.isfile(root):
         yield from _in_archive(fs, root, kind)
         return
-    real_root = Path(root).resolve() if isinstance(fs, LocalFileSystem) else None
-    for path, info in sorted(dict(fs.find(root, detail=True)).items()):
-        name = path.rsplit("/", 1)[-1]
-        if name.lower().endswith(ARCHIVES):
+    wanted = FILE_NAMES[kind]
+    for path, info in _walk(root) if isinstance(fs, LocalFileSystem) else _find(fs, root):
+        name = path.rsplit("/", 1)[-1].lower()
+        if name.endswith(ARCHIVES):
             yield from _in_archive(fs, path, kind)
-        elif name.lower() in FILE_NAMES[kind]:
-            outside = real_root and not Path(path).resolve().is_relative_to(real_root)
+        elif name in wanted:
+            outside = info.get("outside", False)
             problem = (
                 "the link leads out of the source: put the file itself there" if outside else ""
             )
             yield path, "", int(info["size"]), _fingerprint(info), problem
+
+
+def _find(fs: Any, root: str) -> list[tuple[str, dict[str, Any]]]:
+    return sorted(dict(fs.find(root, detail=True)).items())
+
+
+def _walk(root: str) -> list[tuple[str, dict[str, Any]]]:
+    """Files below a local folder with size and time of change, by path; `outside` marks a link
+    that leads out of the folder. Links to folders are not followed.
+
+    A night looks at every file of every model, so each costs one directory entry and one stat.
+    """
+    found: list[tuple[str, dict[str, Any]]] = []
+    real_root = Path(root).resolve()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                info: dict[str, Any] = {}
+                if entry.is_symlink():
+                    target = Path(entry.path).resolve()
+                    if not target.is_file():
+                        continue
+                    info["outside"] = not target.is_relative_to(real_root)
+                stat = entry.stat()
+                found.append((entry.path, info | {"size": stat.st_size, "mtime": stat.st_mtime}))
+    return sorted(found, key=lambda file: file[0])
 
 
 def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
@@ -200,22 +235,36 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
 
 
 def _resolve(
-    place: PurePosixPath, root: str, catalogue: Catalogue, archive: str = ""
+    place: str, root: str, catalogue: Catalogue, archive: str = ""
 ) -> tuple[str | None, str]:
     """(task id, "") of a place, or (None, why not). The folders are matched from the inside out.
 
     One archive a task names the task itself when its members lie at its top.
+
+    Args:
+        place: path of the file below the root, or in its archive.
+        archive: path of the archive below the root.
     """
-    folders = [*PurePosixPath(archive).parts[:-1]] if archive else []
+    above = _without_suffix(root.rsplit("/", 1)[-1])
+    return _resolve_folders(
+        posixpath.dirname(place), above if above.lower() in _ABOVE else "", archive, catalogue
+    )
+
+
+@lru_cache(maxsize=100_000)
+def _resolve_folders(
+    folder: str, above: str, archive: str, catalogue: Catalogue
+) -> tuple[str | None, str]:
+    # Remembered, as all models of a benchmark have the same folders.
+    folders = [name for name in posixpath.dirname(archive).split("/") if name]
     if archive:
-        folders.append(_without_suffix(PurePosixPath(archive).name))
-    folders += place.parts[:-1]
-    above = [_without_suffix(PurePosixPath(root).name)] if root else []
-    every = above + folders
+        folders.append(_without_suffix(posixpath.basename(archive)))
+    folders += [name for name in folder.split("/") if name]
+    every = [above, *folders] if above else folders
     sides = [i for i, name in enumerate(every) if name.lower() in _MODALITIES]
     modality = every[sides[-1]] if sides else None
     paradigm = next((name for name in reversed(every) if name.lower() in _PARADIGMS), None)
-    names = [n for n in reversed(folders) if n.lower() not in _MODALITIES | _PARADIGMS]
+    names = [n for n in reversed(folders) if n.lower() not in _ABOVE]
     for name in names[:2]:
         task_id = catalogue.resolve(modality, paradigm, name)
         if task_id is not None:
@@ -225,7 +274,7 @@ def _resolve(
 
 
 def _by_title(
-    fs: Any, path: str, member: str, place: PurePosixPath, root: str, catalogue: Catalogue
+    fs: Any, path: str, member: str, place: str, root: str, catalogue: Catalogue
 ) -> str | None:
     """The task that the file's own title names, looked for in its first and last kilobytes."""
     file = TaskFile("", _url(fs, path), member, 0, "")
@@ -237,7 +286,7 @@ def _by_title(
     title = _string_after(head, b'"task"')
     if title is None:
         return None
-    folders = [n.lower() for n in (*PurePosixPath(root).parts[-1:], *place.parts)]
+    folders = [n.lower() for n in (root.rsplit("/", 1)[-1], *place.split("/"))]
     modality = next((n for n in reversed(folders) if n in _MODALITIES), None)
     paradigm = next((n for n in reversed(folders) if n in _PARADIGMS), None)
     return catalogue.resolve(modality, paradigm, title)
@@ -266,22 +315,28 @@ def _folders_without_file(
     if fs.isfile(root) or not isinstance(fs, LocalFileSystem):
         return []  # object stores have no empty folders
     refused = []
-    for folder, folders, names in os.walk(root):
-        if any(name.lower() in FILE_NAMES[kind] for name in names):
-            folders.clear()  # what lies beside the file is its media
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(folder) as entries:
+            inside = list(entries)
+        names = [entry.name.lower() for entry in inside]
+        if any(name in FILE_NAMES[kind] for name in names):
+            continue  # what lies beside the file is its media
+        folders = [entry.path for entry in inside if entry.is_dir(follow_symlinks=False)]
+        waiting += folders
+        if folders or any(name.endswith(ARCHIVES) for name in names):
             continue
-        if folders or any(name.lower().endswith(ARCHIVES) for name in names):
-            continue
-        place = PurePosixPath(folder[len(root) :].lstrip("/"), "x")
+        place = posixpath.join(folder[len(root) :].lstrip("/"), "x")
         task_id, _ = _resolve(place, root, catalogue)
         if not names or task_id is not None:
             told = f"no {FILE_NAMES[kind][0]} in this folder"
             refused.append(refusal(folder, told, model=model, task_id=task_id))
-    return refused
+    return sorted(refused, key=lambda row: row["source"])
 
 
 def _open(url: str) -> tuple[Any, str]:
-    fs, path = fsspec.url_to_fs(str(url))
+    fs, path = fsspec.url_to_fs(str(url), use_listings_cache=False)
     root = str(path).rstrip("/")
     try:
         there = fs.exists(root)

@@ -97,9 +97,18 @@ def top_level_reference(row: dict[str, Any]) -> Any:
     return {name: row[name] for name in _TUBE if name in row} if "trajectory" in row else None
 
 
-def reference_field(output: Any, task_type: str) -> Any:
-    """The reference itself, out of an annotation's `output`."""
-    return _field(output, task_type.strip().lower()) if isinstance(output, dict) else output
+def reference_field(output: Any, task_type: str, structured: bool = False) -> Any:
+    """The reference itself, out of an annotation's `output`.
+
+    Args:
+        structured: for structures and files. The only field of a structure says what its value is
+            (`bbox`, `mask` ...) and stays; the only field of a file does not matter.
+    """
+    if not isinstance(output, dict):
+        return output
+    value = _field(output, task_type.strip().lower())
+    unwrapped = structured and len(output) == 1 and not isinstance(value, str)
+    return output if unwrapped and not output.keys() & set(_KNOWN_FIELDS) else value
 
 
 def reference_paths(task_type: str) -> tuple[str, ...]:

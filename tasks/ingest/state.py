@@ -154,7 +154,7 @@ def _write_quarantine(
 
 
 def _with_payload(file: TaskFile, catalogue: Catalogue) -> str:
-    return f"{file.fingerprint}|{READER_VERSION}|{catalogue.task(file.task_id).payload}"
+    return f"{file.fingerprint}|{READER_VERSION}|{catalogue.payload(file.task_id)}"
 
 
 def _fingerprinted(file: TaskFile, catalogue: Catalogue) -> TaskFile:

@@ -29,6 +29,17 @@ SMALLEST_BATCH, LARGEST_BATCH = 30_000, 400_000
 _METRIC_COST = {"codebleu": 100, "cider": 40, "bleu_1": 8, "rouge_l": 16, "rouge_1": 5}
 
 
+#: What tells whether a stored score still holds.
+_COMPARED = [
+    "task_id",
+    "status",
+    "score_key",
+    "prediction_sha256",
+    "reference_sha256",
+    "stale_since",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreJob:
     """One task of one model to be scored, with everything a worker process needs.
@@ -78,33 +89,30 @@ def plan_scores(
     """
     predictions = store.read_struct(Manifest, "predictions", quote_name(model), "manifest.json")
     plan = ScorePlan(model)
-    before = {
-        row["task_id"]: row
-        for row in read_task_scores(store, model).iter_rows(named=True)
-        if row["profile"] == "corrected"
-    }
+    known = read_task_scores(store, model, ["profile", *_COMPARED]).filter(profile="corrected")
+    before = {row["task_id"]: row for row in known.select(_COMPARED).iter_rows(named=True)}
     jobs: list[ScoreJob] = []
     entries = predictions.tasks if predictions else {}
     for task_id, entry in sorted(entries.items()):
         if task_id not in catalogue:
             # The catalogue of this run does not hold the task: keep quiet about it, keep its score.
             continue
-        task = catalogue.task(task_id)
+        modality, metric_id, unit = catalogue.scored_by(task_id)
         reference = references.tasks.get(task_id)
         if reference is None or reference.rows == 0:
             plan.unscorable[task_id] = ("refused", "the dataset holds no references for this task")
             continue
-        if not has_metric(task.metric_id):
+        if not has_metric(metric_id):
             plan.unscorable[task_id] = (
                 "unsupported",
-                f"metric {task.metric_id} is not computed from predictions; import its figure",
+                f"metric {metric_id} is not computed from predictions; import its figure",
             )
             continue
-        metrics = {"corrected": task.metric_id}
-        published = published_metric(task.modality, reference.task_type, task.metric_id)
+        metrics = {"corrected": metric_id}
+        published = published_metric(modality, reference.task_type, metric_id)
         if published is not None and has_metric(published):
             metrics["published"] = published
-        key = score_key(entry, reference, metrics, task.unit)
+        key = score_key(entry, reference, metrics, unit)
         old = before.get(task_id)
         if old is not None and old["score_key"] == key and not force:
             plan.unchanged.append(task_id)
@@ -112,7 +120,7 @@ def plan_scores(
         jobs.append(
             ScoreJob(
                 task_id=task_id,
-                unit=task.unit,
+                unit=unit,
                 predictions=entry,
                 references=reference,
                 metrics=metrics,
@@ -145,6 +153,8 @@ def _why(
 ) -> str:
     if old is None:
         return "new"
+    if old["status"] == "refused" or old["stale_since"] is not None:
+        return "failed before"
     if old["prediction_sha256"] != predictions.content_sha256:
         return "predictions changed"
     if old["reference_sha256"] != references.content_sha256:
