@@ -1,0 +1,1 @@
+"""The tasks of the example, their algorithms and their measures."""

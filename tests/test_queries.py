@@ -1,0 +1,72 @@
+"""The queries of docs/queries.md run, on a store with two runs behind it, and answer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tasks.catalog import load_catalogue
+from tasks.storage import Store
+from tasks.warehouse import RunInfo, build, connect
+from tests.conftest import Bench
+
+PAGE = Path(__file__).parent.parent / "docs" / "queries.md"
+QUERIES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """Two published runs of one model on two tasks of one modality; one score fell meanwhile."""
+    bench = Bench(tmp_path_factory.mktemp("queries"))
+    answers = {0: "A", 1: "B"}
+    for title in ("Quiz", "Riddle"):
+        task_id = bench.add_task(
+            title, "accuracy", answers, modality="image", paradigm="comprehension", specialist=90.0
+        )
+        bench.predict("model", task_id, answers)
+    for run_id in ("first", "second"):
+        bench.score()
+        catalogue = load_catalogue([bench.catalogue], base=False)
+        build(Store(bench.store), catalogue, RunInfo.now(run_id))
+        bench.predict("model", task_id, {0: "A", 1: "wrong"})
+    with connect(Store(bench.store)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_query_runs_as_it_stands(database, query):
+    result = database.execute(query)
+    assert result.description
+
+
+def test_every_view_is_in_the_page(database):
+    views = {
+        row[0]
+        for row in database.execute(
+            "SELECT view_name FROM duckdb_views() WHERE NOT internal AND NOT temporary"
+        ).fetchall()
+    }
+    told = PAGE.read_text(encoding="utf-8")
+    assert {view for view in views if view not in told} == set()
+
+
+def test_what_changed_is_found(database):
+    rows = database.execute(
+        "SELECT model, raw_score, raw_score_before FROM score_changes WHERE profile = 'corrected'"
+    ).fetchall()
+    assert rows == [("model", 50.0, 100.0)]
+    (worst,) = database.execute(
+        "SELECT DISTINCT model FROM level_changes WHERE change < 0 AND level = 2"
+    ).fetchall()
+    assert worst == ("model",)
+
+
+def test_gain_of_passing_a_specialist_is_exact(database):
+    """Raising a lost task to the specialist raises levels 2 and 3 by what the view says."""
+    rows = database.execute(
+        "SELECT gap, level_2_gain, level_3_gain FROM nearest_specialists WHERE model = 'model'"
+    ).fetchall()
+    # One task of two in image comprehension, one modality in the catalogue, specialist 90.
+    assert rows == [(40.0, 40.0 / 4, 90.0 / 4)]
