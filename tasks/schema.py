@@ -54,6 +54,7 @@ INSTANCE_SCORE_SCHEMA = pa.schema(
 )
 
 #: One row a (model, task, profile). `raw_score` is in the task's unit, null when unsupported or refused.
+#: With `stale_since` it is the last good score of a task that could not be scored since, for `reason`.
 TASK_SCORE_SCHEMA = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),
@@ -76,6 +77,7 @@ TASK_SCORE_SCHEMA = pa.schema(
         pa.field("score_key", pa.string()),
         pa.field("duration_s", pa.float64()),
         pa.field("source", pa.string()),
+        pa.field("stale_since", pa.timestamp("us", tz="UTC")),
     ]
 )
 

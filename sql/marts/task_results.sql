@@ -25,11 +25,12 @@
 --   n_duplicate: instances with several predictions
 --   n_extra: predictions without an instance
 --   coverage: n_scored / n_instances, 0..1
---   reason: why it is not scored
+--   reason: why it is not scored, or why it is stale
 --   origin: scored or imported
 --   scorer_version: version of the scorer and metric, or of the import
 --   duration_s: seconds it took to score
 --   source: file it came from
+--   stale_since: since when the task could not be scored again; the score is the last good one
 WITH models AS (
     SELECT DISTINCT model FROM stg_task_scores
 ),
@@ -77,7 +78,8 @@ normalised AS (
         scores.origin,
         scores.scorer_version,
         scores.duration_s,
-        scores.source
+        scores.source,
+        scores.stale_since
     FROM every_task
     LEFT JOIN stg_task_scores AS scores
         ON
@@ -119,7 +121,8 @@ compared AS (
         origin,
         scorer_version,
         duration_s,
-        source
+        source,
+        stale_since
     FROM normalised
 )
 

@@ -16,12 +16,13 @@
 --   n_duplicate: instances with several predictions
 --   n_extra: predictions without an instance
 --   coverage: n_scored / n_instances, 0..1
---   reason: why it is not scored
+--   reason: why it is not scored, or why it is stale
 --   origin: scored from predictions, or imported from past results
 --   scorer_version: version of the scorer and metric, or of the import
 --   score_key: hash of all that the score depends on
 --   duration_s: seconds it took to score
 --   source: file it came from
+--   stale_since: since when the task could not be scored again; the score is the last good one
 WITH ranked AS (
     SELECT
         raw_task_scores.*,
@@ -71,7 +72,8 @@ checked AS (
         scorer_version,
         score_key,
         duration_s,
-        source
+        source,
+        stale_since
     FROM chosen
 )
 

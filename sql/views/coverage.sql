@@ -6,6 +6,7 @@
 --   tasks_scored: tasks with a score
 --   tasks_unsupported: tasks that the model does not support
 --   tasks_refused: tasks that arrived and could not be scored
+--   tasks_stale: tasks with a score that could not be renewed; tasks_scored counts them too
 --   instances: instances of the tasks that arrived
 --   instances_scored: instances with one readable prediction
 --   instances_missing: instances without a prediction
@@ -16,6 +17,7 @@ SELECT
     count_if(status = 'scored') AS tasks_scored,
     count_if(status = 'unsupported') AS tasks_unsupported,
     count_if(status = 'refused') AS tasks_refused,
+    count_if(stale_since IS NOT NULL) AS tasks_stale,
     sum(n_instances)::BIGINT AS instances,
     sum(n_scored)::BIGINT AS instances_scored,
     sum(n_missing)::BIGINT AS instances_missing,

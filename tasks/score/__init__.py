@@ -1,6 +1,6 @@
 """Score: stored predictions and references to per-instance statistics and task scores."""
 
-from tasks.score.batch import BatchScores, score_batch
+from tasks.score.batch import BatchScores, refused_row, score_batch
 from tasks.score.plan import ScoreJob, ScorePlan, plan_scores
 from tasks.score.state import drop_stale_parts, finish_scores, read_task_scores, scored_models
 from tasks.score.unscored import unscored_rows
@@ -13,6 +13,7 @@ __all__ = [
     "finish_scores",
     "plan_scores",
     "read_task_scores",
+    "refused_row",
     "score_batch",
     "scored_models",
     "unscored_rows",

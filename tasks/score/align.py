@@ -145,18 +145,20 @@ def _refusal(
 
 def _read(store: Store, entries: Sequence[TaskEntry], *folder: str) -> pl.DataFrame:
     groups: dict[str, set[int]] = defaultdict(set)
+    tasks: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         groups[entry.part] |= set(range(*entry.row_groups))
+        tasks[entry.part].append(entry.task_id)
+    frames = [pl.DataFrame(pl.from_arrow(INSTANCE_SCHEMA.empty_table().select(_COLUMNS)))]
     with store.part_reader() as read:
-        tables = [
-            read(sorted(chosen), *folder, "parts", part, columns=_COLUMNS)
-            for part, chosen in sorted(groups.items())
-            if chosen
-        ]
-    empty = INSTANCE_SCHEMA.empty_table().select(_COLUMNS)
-    rows = pl.DataFrame(pl.from_arrow(pa.concat_tables([empty, *tables])))
-    # Small tasks share row groups: the neighbours of those asked for go.
-    return rows.filter(pl.col("task_id").is_in([entry.task_id for entry in entries]))
+        for part, chosen in sorted(groups.items()):
+            if chosen:
+                table = read(sorted(chosen), *folder, "parts", part, columns=_COLUMNS)
+                # Small tasks share row groups: the neighbours of those asked for go, and so do
+                # superseded rows of a task that is asked for, which now lies in another part.
+                asked = pl.col("task_id").is_in(tasks[part])
+                frames.append(pl.DataFrame(pl.from_arrow(table)).filter(asked))
+    return pl.concat(frames)
 
 
 def _refused_at_ingest(store: Store, name: str, tasks: Sequence[str]) -> pl.DataFrame:

@@ -7,6 +7,8 @@ atomically, so that a crash at any point leaves the last good scores readable.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import polars as pl
 import pyarrow as pa
@@ -20,12 +22,14 @@ def scored_models(store: Store) -> list[str]:
     return [unquote_name(name) for name in store.names("scores")]
 
 
-def read_task_scores(store: Store, model: str) -> pl.DataFrame:
+def read_task_scores(store: Store, model: str, columns: list[str] | None = None) -> pl.DataFrame:
     """The task scores of one model (`SCORE_STATE_SCHEMA`); empty when it was never scored."""
-    try:
-        table = store.read_table("scores", quote_name(model), "task_scores.parquet")
-    except FileNotFoundError:
-        table = SCORE_STATE_SCHEMA.empty_table()
+    where = ("scores", quote_name(model), "task_scores.parquet")
+    table = SCORE_STATE_SCHEMA.empty_table().select(columns or SCORE_STATE_SCHEMA.names)
+    with suppress(FileNotFoundError):
+        # A column that an earlier version did not write is null.
+        stored = store.read_table(*where, columns=columns)
+        table = pa.concat_tables([table, stored], promote_options="default")
     return pl.DataFrame(pl.from_arrow(table))
 
 
@@ -39,7 +43,8 @@ def finish_scores(
 ) -> None:
     """Merges new task scores into the model's state.
 
-    May be called after each batch: what it has written then survives a kill.
+    May be called after each batch: what it has written then survives a kill. A task that is refused
+    keeps its last good score, marked `stale_since` the first refusal, with the reason of the last.
 
     Args:
         rows: task score rows (`SCORE_STATE_SCHEMA`), all profiles of each task they name.
@@ -48,15 +53,32 @@ def finish_scores(
     """
     fresh = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(list(rows), SCORE_STATE_SCHEMA)))
     before = read_task_scores(store, model)
+    stale = _last_good(before, fresh)
+    fresh = pl.concat([fresh.filter(~pl.col("task_id").is_in(stale["task_id"].to_list())), stale])
     touched = set(fresh["task_id"]) | set(removed)
     state = pl.concat([before.filter(~pl.col("task_id").is_in(list(touched))), fresh])
     state = state.sort("task_id", "profile")
     if state.equals(before):
         return
-    _replace_quarantine(store, model, touched, quarantine)
+    _replace_quarantine(store, model, touched - set(stale["task_id"]), quarantine)
     name = quote_name(model)
     table = state.to_arrow().cast(SCORE_STATE_SCHEMA)
     store.write_table(table, "scores", name, "task_scores.parquet")
+
+
+def _last_good(before: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
+    """The rows in `before` of tasks that are refused in `fresh` and were scored, marked as stale.
+
+    Without a key they are tried again by each run.
+    """
+    refused = fresh.filter(status="refused").select("task_id", why="reason")
+    scored = before.filter(status="scored").select("task_id").unique()
+    kept = before.join(refused.join(scored, on="task_id"), on="task_id")
+    return kept.with_columns(
+        reason="why",
+        score_key=pl.lit(None, pl.String),
+        stale_since=pl.col("stale_since").fill_null(datetime.now(UTC)),
+    ).drop("why")
 
 
 def drop_stale_parts(store: Store, model: str) -> None:
