@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.artifacts import tag_run
 from flows.options import IngestReport
-from flows.runtime import Work, WorkerPool, means, run_all
+from flows.runtime import Pool, Work, means, run_all, sole_writer
 from tasks.catalog import Catalogue
 from tasks.ingest import BatchResult, Plan, finish, ingest_batch, list_submissions, plan
 from tasks.storage import Store
@@ -19,6 +20,7 @@ from tasks.storage import Store
     flow_run_name="ingest into {store_url}",
     task_runner=ThreadPoolTaskRunner(max_workers=64),  # type: ignore[arg-type]
     validate_parameters=False,
+    on_running=[tag_run],
 )
 def ingest(
     store_url: str,
@@ -28,6 +30,7 @@ def ingest(
     base_catalogue: bool = True,
     models: Sequence[str] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     force: bool = False,
 ) -> list[IngestReport]:
     """Reads what is new or changed of a dataset and of the submissions.
@@ -40,9 +43,13 @@ def ingest(
         base_catalogue: whether the published catalogue is under them.
         models: read only these models' submissions.
         workers: worker processes, by default one a core.
+        dask: address of a Dask scheduler whose workers do it instead; see docs/scale.md.
         force: read again what has not changed.
     """
-    with means(catalogue_files, base_catalogue, workers) as use:
+    with (
+        sole_writer(store_url),
+        means(catalogue_files, base_catalogue, workers, dask) as use,
+    ):
         store, catalogue = Store(store_url), use.catalogue
         plans = []
         if dataset is not None:
@@ -56,9 +63,7 @@ def ingest(
         return _run(store, plans, catalogue, use.pool)
 
 
-def _run(
-    store: Store, plans: list[Plan], catalogue: Catalogue, pool: WorkerPool
-) -> list[IngestReport]:
+def _run(store: Store, plans: list[Plan], catalogue: Catalogue, pool: Pool) -> list[IngestReport]:
     logger = get_run_logger()
     stages = [_Stage(store, p, catalogue) for p in plans]
     busy = [stage for stage in stages if stage.plan.batches]

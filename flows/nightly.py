@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.alerts import alert_end, alert_night
+from flows.artifacts import show_night, tag_run
 from flows.ingest import ingest
 from flows.options import RunReport
 from flows.publish import publish
-from flows.runtime import means
+from flows.runtime import means, new_run_id, sole_writer
 from flows.score import score
+from tasks.report.night import read_standing
 from tasks.report.past_results import import_past_results
 from tasks.storage import Store
 
@@ -23,6 +25,9 @@ from tasks.storage import Store
     flow_run_name="nightly {store_url}",
     task_runner=ThreadPoolTaskRunner(max_workers=64),  # type: ignore[arg-type]
     validate_parameters=False,
+    on_running=[tag_run],
+    on_failure=[alert_end],
+    on_crashed=[alert_end],
 )
 def nightly(
     store_url: str,
@@ -33,7 +38,9 @@ def nightly(
     base_catalogue: bool = True,
     models: Sequence[str] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     force: bool = False,
+    webhook: str | None = None,
 ) -> RunReport:
     """One run over all stages; see the flows it composes.
 
@@ -41,13 +48,26 @@ def nightly(
     0.1 s each and split one night over four pages of the dashboard.
 
     Args:
+        store_url: folder or URL of the store.
+        dataset: folder, archive or URL of the dataset shards; None leaves the references alone.
+        submissions: folder or URL with one folder or archive a model; None reads none.
         results: workbooks or CSV files of past results, imported as they are.
-        (the others as in the ingest flow)
+        catalogue_files: user catalogue files, later ones win.
+        base_catalogue: whether the published catalogue is under them.
+        models: only these models' submissions; None takes all.
+        workers: worker processes, by default one a core.
+        dask: address of a Dask scheduler whose workers do it instead.
+        force: read and score again what has not changed.
+        webhook: URL that alerts are posted to, by default that in `GENERAL_LEVEL_WEBHOOK`. A
+            parameter is shown on the flow run's page: keep a secret URL in the environment.
     """
     report = RunReport(new_run_id(), store_url)
     catalogue = {"catalogue_files": list(catalogue_files), "base_catalogue": base_catalogue}
-    chosen = {"models": models, "workers": workers, "force": force}
-    with means(catalogue_files, base_catalogue, workers) as use:
+    chosen = {"models": models, "workers": workers, "dask": dask, "force": force}
+    with (
+        sole_writer(store_url, report.run_id),
+        means(catalogue_files, base_catalogue, workers, dask) as use,
+    ):
         began = time.perf_counter()
         if dataset is not None or submissions is not None:
             report.ingest = ingest.fn(store_url, dataset, submissions, **catalogue, **chosen)
@@ -60,11 +80,11 @@ def nightly(
         report.seconds["score"] = time.perf_counter() - began
 
         began = time.perf_counter()
-        report.published = publish.fn(store_url, report.run_id, **catalogue)  # type: ignore[assignment]
+        report.published = publish.fn(  # type: ignore[assignment]
+            store_url, report.run_id, **catalogue, stages=report.stages
+        )
         report.seconds["publish"] = time.perf_counter() - began
+    standing = read_standing(Store(store_url))
+    show_night(report, standing)
+    alert_night(report, standing, webhook)
     return report
-
-
-def new_run_id() -> str:
-    """A sortable run id: the UTC time to the microsecond."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+
+from tasks.warehouse import StageRun
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class ScoreReport:
     """What was scored of one model and why (reason -> number of tasks), and what was left alone."""
 
     model: str
-    scored: Counter[str] = field(default_factory=Counter)
+    scored: dict[str, int] = field(default_factory=dict)  # no Counter: asdict() would spoil it
     unchanged: int = 0
     removed: int = 0
     refused: dict[str, str] = field(default_factory=dict)
@@ -49,6 +50,26 @@ class RunReport:
         """What failed for good, a line each; the last good results of these stay published."""
         stages = (*self.ingest, *self.scores)
         return [failure for stage in stages for failure in stage.failures]
+
+    @property
+    def stages(self) -> list[StageRun]:
+        """What the stages that are done took and did, in their order."""
+        counts = {
+            "ingest": {
+                "tasks": sum(r.files.get(s, 0) for r in self.ingest for s in ("new", "changed")),
+                "unchanged": sum(report.files.get("unchanged", 0) for report in self.ingest),
+                "instances": sum(report.rows for report in self.ingest),
+                "failures": sum(len(report.failures) for report in self.ingest),
+            },
+            "score": {
+                "tasks": self.scored_tasks,
+                "unchanged": sum(report.unchanged for report in self.scores),
+                "instances": sum(report.instances for report in self.scores),
+                "failures": sum(len(report.failures) for report in self.scores),
+            },
+            "publish": {"tasks": (self.published or {}).get("tables", {}).get("task_results", 0)},
+        }
+        return [StageRun(stage, took, **counts[stage]) for stage, took in self.seconds.items()]
 
     @property
     def scored_tasks(self) -> int:

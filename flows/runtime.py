@@ -1,9 +1,10 @@
 """How flows run work: a Prefect server to report to, and worker processes for the heavy part.
 
 Prefect task runs live in threads of the flow's process: one a model and stage, which is what an
-operator looks for. They cut the work into calls for a plain process pool, whose processes import
-no Prefect, and take the results in as they come. So a model's stage costs Prefect one task run
-(about 10 ms), however finely it is cut, and nothing heavy runs under the flow's interpreter lock.
+operator looks for. They cut the work into calls for a plain process pool (or a Dask cluster, see
+`flows.dask_pool`), whose processes import no Prefect, and take the results in as they come. So a
+model's stage costs Prefect one task run (about 10 ms), however finely it is cut, and nothing heavy
+runs under the flow's interpreter lock.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from typing import Any, Generic, Protocol, TypeVar
@@ -38,12 +40,16 @@ from prefect.settings import (
 
 from tasks.catalog import Catalogue, load_catalogue
 from tasks.errors import UserError
+from tasks.lock import StoreLock, hold
+from tasks.storage import Store
 
 T = TypeVar("T")
 
 #: Seconds to wait before each repeat of a failed batch: storage hiccups pass, bugs do not.
 RETRY_DELAYS = [1.0, 5.0]
 SERVER_START_SECONDS = 120
+#: Seconds after which a half-written file is no writer's any more, but was left by a killed one.
+LEFTOVER_SECONDS = 3600.0
 
 
 class Progress(Protocol):
@@ -76,6 +82,19 @@ def report(stage: str, done: int, total: int) -> None:
 _PRELOADED = ["tasks.ingest", "tasks.score", "nltk.stem.porter", "nltk.tokenize.destructive"]
 
 
+def _end_with_parent() -> None:
+    """Ends this worker when the run's process is gone, however it went: a killed run must not go on
+    writing through workers that nobody waits for, nor leave them in memory."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a worker has one
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
 def _fork_server() -> ForkServerContext:
     """Starts the process that workers are forked from, if it does not run yet, and does not wait.
 
@@ -87,6 +106,22 @@ def _fork_server() -> ForkServerContext:
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     ensure_running()
     return context
+
+
+class Pool(Protocol):
+    """Where heavy calls are made: processes of this machine, or the workers of a cluster."""
+
+    def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        """Has the call made."""
+        ...
+
+    def replace_if_broken(self, error: BaseException) -> None:
+        """Told of each call's failure: if it is the pool's own, the next call gets a new one."""
+        ...
+
+    def close(self) -> None:
+        """Ends it; calls under way are given up."""
+        ...
 
 
 class WorkerPool:
@@ -101,7 +136,9 @@ class WorkerPool:
         """Has the call made in a worker process."""
         with self._lock:
             if self._executor is None:
-                self._executor = ProcessPoolExecutor(self.workers, mp_context=_fork_server())
+                self._executor = ProcessPoolExecutor(
+                    self.workers, mp_context=_fork_server(), initializer=_end_with_parent
+                )
             executor = self._executor
             try:
                 return executor.submit(function, *args)
@@ -124,10 +161,10 @@ class WorkerPool:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What the stages of one run work with: the catalogue and the worker processes."""
+    """What the stages of one run work with: the catalogue and the workers."""
 
     catalogue: Catalogue
-    pool: WorkerPool
+    pool: Pool
 
 
 _means: Means | None = None
@@ -135,23 +172,79 @@ _means: Means | None = None
 
 @contextmanager
 def means(
-    catalogue_files: Sequence[str], base_catalogue: bool, workers: int | None = None
+    catalogue_files: Sequence[str],
+    base_catalogue: bool,
+    workers: int | None = None,
+    dask: str | None = None,
 ) -> Iterator[Means]:
     """The means of the run under way, else new ones for the duration.
 
     The stages of a nightly run share them: a catalogue file that is edited meanwhile cannot make
     one stage disagree with the next, and the processes start once.
+
+    Args:
+        workers: processes of this machine, by default one a core.
+        dask: address of a Dask scheduler whose workers take their place.
     """
     global _means
     if _means is not None:
         yield _means
         return
-    _means = Means(load_catalogue(catalogue_files, base=base_catalogue), WorkerPool(workers))
+    catalogue = load_catalogue(catalogue_files, base=base_catalogue)
+    _means = Means(catalogue, _dask_pool(dask) if dask else WorkerPool(workers))
     try:
         yield _means
     finally:
         _means.pool.close()
         _means = None
+
+
+def _dask_pool(address: str) -> Pool:
+    try:
+        from flows.dask_pool import DaskPool
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--dask needs the package {error.name}",
+            "pip install 'general-level-pipeline[dask]'",
+        ) from None
+    return DaskPool(address)
+
+
+def new_run_id() -> str:
+    """A sortable run id: the UTC time to the microsecond."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+_lock: StoreLock | None = None
+
+
+@contextmanager
+def sole_writer(store_url: str, run_id: str | None = None) -> Iterator[None]:
+    """Holds the store's lock for the run under way; its stages share it.
+
+    What killed runs left half-written goes first.
+
+    Raises:
+        UserError: when another run holds the store.
+    """
+    global _lock
+    if _lock is not None:
+        yield
+        return
+    store = Store(store_url)
+    with hold(store, run_id or new_run_id()) as lock:
+        _lock = lock
+        try:
+            store.drop_asides(LEFTOVER_SECONDS)
+            yield
+        finally:
+            _lock = None
+
+
+def still_sole_writer() -> None:
+    """To be called before writing what readers see. Raises `UserError` when the lock was lost."""
+    if _lock is not None:
+        _lock.check()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +262,7 @@ class Work(Generic[T]):
     take: Callable[[T], None]
 
 
-def run_all(stage: str, work: Sequence[Work[Any]], pool: WorkerPool) -> list[BaseException | None]:
+def run_all(stage: str, work: Sequence[Work[Any]], pool: Pool) -> list[BaseException | None]:
     """Runs each piece of work as one Prefect task run; returns for each what made it fail, if so.
 
     A call that fails does not stop the others; when they are done, the task run is repeated after
@@ -196,6 +289,7 @@ def run_all(stage: str, work: Sequence[Work[Any]], pool: WorkerPool) -> list[Bas
         }
         failure: BaseException | None = None
         for future in as_completed(futures):
+            still_sole_writer()
             try:
                 work[index].take(future.result())
             except Exception as error:
@@ -209,6 +303,7 @@ def run_all(stage: str, work: Sequence[Work[Any]], pool: WorkerPool) -> list[Bas
 
     runs = [run_one.submit(i, piece.label) for i, piece in enumerate(work)]
     outcomes = [run.result(raise_on_failure=False) for run in runs]
+    still_sole_writer()
     return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 
 
@@ -235,6 +330,15 @@ _OWN_SERVER = {
 }
 
 
+#: `prefect`, which ends when its standard input does: with this process, even if that is killed.
+_SERVER = """
+import os, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(0)), daemon=True).start()
+from prefect.cli import app
+app()
+"""
+
+
 @contextmanager
 def prefect_server() -> Iterator[str]:
     """A Prefect API to report to: the configured one, else a real server for this run only.
@@ -246,6 +350,7 @@ def prefect_server() -> Iterator[str]:
     Raises:
         UserError: when the configured server does not answer, or a new one does not start.
     """
+    _fork_server()  # loads on the other core meanwhile
     configured = get_current_settings().api.url
     if configured:
         try:
@@ -262,16 +367,15 @@ def prefect_server() -> Iterator[str]:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     environment = os.environ | _OWN_SERVER
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
+    command = [sys.executable, "-c", _SERVER, "server", "start", "--no-ui"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    _fork_server()  # loads on the other core while the server starts
     with suppress(OSError):  # records can wait for a moment when the workers cannot
         os.setpriority(os.PRIO_PROCESS, server.pid, 10)
     try:

@@ -9,8 +9,9 @@ import pyarrow as pa
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.artifacts import tag_run
 from flows.options import ScoreReport
-from flows.runtime import Work, means, run_all
+from flows.runtime import Means, Work, means, run_all, sole_writer
 from tasks.errors import UserError
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.score import (
@@ -19,6 +20,7 @@ from tasks.score import (
     drop_stale_parts,
     finish_scores,
     plan_scores,
+    refused_row,
     score_batch,
     unscored_rows,
 )
@@ -30,6 +32,7 @@ from tasks.storage import Store, unquote_name
     flow_run_name="score into {store_url}",
     task_runner=ThreadPoolTaskRunner(max_workers=64),  # type: ignore[arg-type]
     validate_parameters=False,
+    on_running=[tag_run],
 )
 def score(
     store_url: str,
@@ -37,6 +40,7 @@ def score(
     base_catalogue: bool = True,
     models: Sequence[str] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     force: bool = False,
 ) -> list[ScoreReport]:
     """Scores what changed since the last time. Arguments as in the ingest flow.
@@ -44,30 +48,34 @@ def score(
     Raises:
         UserError: when the store holds predictions but no references to score them against.
     """
-    store = Store(store_url)
+    with (
+        sole_writer(store_url),
+        means(catalogue_files, base_catalogue, workers, dask) as use,
+    ):
+        return _run(Store(store_url), use, models, force)
+
+
+def _run(store: Store, use: Means, models: Sequence[str] | None, force: bool) -> list[ScoreReport]:
     found = [unquote_name(name) for name in store.names("predictions")]
     chosen = [model for model in found if models is None or model in models]
     references = store.read_struct(Manifest, "references", "manifest.json")
     if chosen and references is None:
         raise UserError(
-            f"the store {store_url} holds predictions but no references",
+            f"the store {store.url} holds predictions but no references",
             "ingest the dataset first: general-level ingest --dataset DATASET",
         )
     references = references or Manifest(kind="references")
-    with means(catalogue_files, base_catalogue, workers) as use:
-        plans = [
-            plan_scores(store, model, use.catalogue, references, force=force) for model in chosen
-        ]
-        stages = [_Stage(store, p) for p in plans]
-        for stage in stages:
-            rows = unscored_rows(store, stage.plan, use.catalogue)
-            stage.report.refused = {row["task_id"]: row["reason"] for row in rows}
-            stage.finish(rows, QUARANTINE_SCHEMA.empty_table(), removed=stage.plan.removed)
-        busy = [stage for stage in stages if stage.plan.batches]
-        errors = run_all("score", [stage.work() for stage in busy], use.pool)
+    plans = [plan_scores(store, model, use.catalogue, references, force=force) for model in chosen]
+    stages = [_Stage(store, p) for p in plans]
+    for stage in stages:
+        rows = unscored_rows(store, stage.plan, use.catalogue)
+        stage.report.refused = {row["task_id"]: row["reason"] for row in rows}
+        stage.finish(rows, QUARANTINE_SCHEMA.empty_table(), removed=stage.plan.removed)
+    busy = [stage for stage in stages if stage.plan.batches]
+    errors = run_all("score", [stage.work() for stage in busy], use.pool)
     for stage, error in zip(busy, errors, strict=True):
         if error is not None:
-            stage.report.failures.append(f"{stage.report.model}: {error}")
+            stage.give_up(error)
     for stage in stages:
         drop_stale_parts(store, stage.report.model)
     reports = [stage.report for stage in stages]
@@ -87,6 +95,7 @@ class _Stage:
             plan.model, unchanged=len(plan.unchanged), removed=len(plan.removed)
         )
         self._reasons = {job.task_id: job.reason for job in plan.jobs}
+        self._waiting = {job.task_id: job for job in plan.jobs}
 
     def work(self) -> Work[BatchScores]:
         model = self.plan.model
@@ -100,13 +109,27 @@ class _Stage:
         under way."""
         finish_scores(self.store, self.plan.model, rows, quarantine, removed=removed)
 
+    def give_up(self, error: BaseException) -> None:
+        """Says of each task whose batch failed for good why it has no new score."""
+        reason = f"{type(error).__name__}: {error}".strip()
+        self.report.failures.append(f"{self.plan.model}: {reason}")
+        rows = [
+            refused_row(self.plan.model, task_id, job.metrics["corrected"], reason)
+            for task_id, job in self._waiting.items()
+        ]
+        self.report.refused |= dict.fromkeys(self._waiting, reason)
+        self.finish(rows, QUARANTINE_SCHEMA.empty_table())
+
     def _take(self, result: BatchScores) -> None:
         self.finish(result.rows, result.quarantine)
+        for row in result.rows:
+            self._waiting.pop(row["task_id"], None)
         refused = {r["task_id"]: r["reason"] for r in result.rows if r["status"] == "refused"}
         self.report.refused |= refused
         for task_id, reason in refused.items():
             self.report.failures.append(f"{self.plan.model}: {task_id}: {reason}")
         tasks = {row["task_id"] for row in result.rows} - refused.keys()
-        self.report.scored.update(self._reasons[task_id] for task_id in tasks)
+        for reason in (self._reasons[task_id] for task_id in tasks):
+            self.report.scored[reason] = self.report.scored.get(reason, 0) + 1
         self.report.instances += result.instances
         self.report.worker_seconds += result.seconds

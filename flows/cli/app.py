@@ -1,9 +1,11 @@
 """The commands of `general-level`. Exit codes: 0 done, 1 user's mistake, 2 wrong usage,
-3 done but something failed (the rest is published) or was found wanting, 4 not healthy.
+3 done but something failed (the rest is published) or was found wanting, 4 not healthy or stale,
+5 nothing published yet (status).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import asdict
@@ -15,6 +17,7 @@ from flows.cli import console
 from flows.cli.options import (
     EXAMPLES,
     CatalogueOption,
+    DaskOption,
     DatasetOption,
     ForceOption,
     JsonOption,
@@ -53,7 +56,13 @@ def main() -> None:
     except OSError as error:
         if verbose or isinstance(error, BrokenPipeError):
             raise
-        console.complain(str(error), "check the path and the permissions; --verbose shows more")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = (
+            "make room and run it again: what was published stays, finished work is kept"
+            if full
+            else "check the path and the permissions; --verbose shows more"
+        )
+        console.complain(str(error), remedy)
         sys.exit(1)
 
 
@@ -82,6 +91,7 @@ def run(
     only_catalogue: OnlyCatalogueOption = False,
     model: ModelOption = None,
     workers: WorkersOption = None,
+    dask: DaskOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -124,7 +134,15 @@ def run(
             "general-level run --example mini, or general-level run --help",
         )
     report = _in_prefect(
-        "nightly", verbose, as_json, store, **arguments, models=model, workers=workers, force=force
+        "nightly",
+        verbose,
+        as_json,
+        store,
+        **arguments,
+        models=model,
+        workers=workers,
+        dask=dask,
+        force=force,
     )
     if as_json:
         console.print_json(asdict(report) | {"failures": report.failures})
@@ -152,6 +170,7 @@ def ingest(
     only_catalogue: OnlyCatalogueOption = False,
     model: ModelOption = None,
     workers: WorkersOption = None,
+    dask: DaskOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -172,16 +191,19 @@ def ingest(
             base_catalogue=not only_catalogue,
             models=model,
             workers=workers,
+            dask=dask,
             force=force,
         )
     imports = []
     if results:
+        from flows.runtime import sole_writer
         from tasks.catalog import load_catalogue
         from tasks.report.past_results import import_past_results
         from tasks.storage import Store
 
         loaded = load_catalogue(catalogue or [], base=not only_catalogue)
-        imports = [import_past_results(Store(store), path, loaded) for path in results]
+        with sole_writer(store):
+            imports = [import_past_results(Store(store), path, loaded) for path in results]
     if as_json:
         console.print_json({"ingest": [asdict(r) for r in reports], "imports": imports})
     else:
@@ -198,6 +220,7 @@ def score(
     only_catalogue: OnlyCatalogueOption = False,
     model: ModelOption = None,
     workers: WorkersOption = None,
+    dask: DaskOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -212,6 +235,7 @@ def score(
         base_catalogue=not only_catalogue,
         models=model,
         workers=workers,
+        dask=dask,
         force=force,
     )
     if as_json:
@@ -387,6 +411,30 @@ def doctor(
         console.print_table("general-level doctor", ["check", "state", "detail"], rows)
     if not all(check.ok for check in checks):
         raise typer.Exit(UNHEALTHY)
+
+
+@app.command()
+def status(
+    store: StoreOption = "store",
+    max_age: Annotated[
+        str, typer.Option("--max-age", help="Results older than this are stale: 26h, 90m, 2d.")
+    ] = "26h",
+    prometheus: Annotated[
+        bool,
+        typer.Option("--prometheus", help="Print metrics in the Prometheus text format instead."),
+    ] = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Tell how old the published results are, what their run took, and what was refused.
+
+    Exit codes: 0 fresh, 4 stale, 5 nothing published yet; with --prometheus 0 in each case.
+    """
+    from flows.cli.ops import show_status
+
+    code = show_status(store, max_age, as_json=as_json, as_metrics=prometheus)
+    if code:
+        raise typer.Exit(code)
 
 
 def _in_prefect(name: str, verbose: bool, quiet: bool, *args: Any, **kwargs: Any) -> Any:

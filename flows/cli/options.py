@@ -59,6 +59,14 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", "-w", min=1, help="Worker processes; by default one a core."),
 ]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        envvar="GENERAL_LEVEL_DASK",
+        help="Work on a Dask cluster instead: its scheduler's address, tcp://host:8786.",
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Do again what has not changed.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 VerboseOption = Annotated[
@@ -93,6 +101,15 @@ EXAMPLES = {
             "mini",
             "model outputs on small real data, scored from scratch",
             "general-bench-mini",
+            dataset="dataset",
+            submissions="submissions",
+            catalogue=("catalogue.csv",),
+            base_catalogue=False,
+        ),
+        Example(
+            "media",
+            "images, videos, arrays and features from real algorithms, all metric families",
+            "general-bench-media",
             dataset="dataset",
             submissions="submissions",
             catalogue=("catalogue.csv",),

@@ -8,7 +8,7 @@ re-aggregated and bootstrapped without reading a prediction again.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -106,13 +106,14 @@ class StructureMetric(Metric):
 
     def compute(self, batch: Batch) -> pl.DataFrame:
         rows: list[_Measured] = []
-        for document, expected in zip(batch.predictions, batch.references, strict=True):
+        sides = self.decoded(batch.predictions), self.decoded(batch.references)
+        for value, expected in zip(*sides, strict=True):
             reference, reason = self._reference(expected)
             if reason is not None:
                 rows.append(_Measured(reference_refused=reason))
                 continue
             try:
-                prediction = self.read_prediction(decode(document))
+                prediction = self.read_prediction(value)
                 rows.append(_Measured(self.measure(prediction, reference)))
             except Refused as error:
                 rows.append(_Measured(refused=str(error)))
@@ -120,7 +121,7 @@ class StructureMetric(Metric):
 
     def worst(self, batch: Batch) -> pl.DataFrame:
         rows: list[_Measured] = []
-        for expected in batch.references:
+        for expected in self.decoded(batch.references):
             reference, reason = self._reference(expected)
             if reason is None:
                 rows.append(_Measured(self.measure_worst(reference)))
@@ -128,9 +129,13 @@ class StructureMetric(Metric):
                 rows.append(_Measured(reference_refused=reason))
         return self._frame(rows)
 
-    def _reference(self, document: str) -> tuple[Any, str | None]:
+    def decoded(self, documents: pl.Series) -> Iterable[Any]:
+        """The values of documents, in their order; to override where many are decoded at once."""
+        return map(decode, documents)
+
+    def _reference(self, value: Any) -> tuple[Any, str | None]:
         try:
-            return self.read_reference(decode(document)), None
+            return self.read_reference(value), None
         except Refused as error:
             return None, str(error)
 

@@ -144,11 +144,11 @@ def keypoint_similarity(given: Floats, expected: Floats) -> Floats:
             x, y, visibility. An object without visible keypoints is compared by how far the given
             ones lie outside of that box.
     """
-    keypoints = expected[:, 5:].reshape(len(expected), -1, 3)
-    count = keypoints.shape[1]
+    count = given.shape[1]
+    keypoints = expected[:, 5:].reshape(len(expected), count, 3)
     sigmas = _COCO_SIGMAS if count == len(_COCO_SIGMAS) else np.full(count, 1 / max(count, 1))
     visible = keypoints[..., 2] > 0
-    some = np.asarray(keypoints[..., 2].max(axis=1) > 0)
+    some = np.asarray(keypoints[..., 2].max(axis=1, initial=0.0) > 0)
     outside = np.maximum(expected[:, None, 1:3] - given[..., :2], 0.0)
     outside += np.maximum(given[..., :2] - expected[:, None, 3:5], 0.0)
     offset = np.where(some[:, None, None], given[..., :2] - keypoints[..., :2], outside)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -33,7 +33,17 @@ from tasks.metrics.boxes import (
     keypoint_similarity,
     run_iou,
 )
-from tasks.metrics.masks import Rle, Size, by, read_mask, read_rles, read_size, unwrap
+from tasks.metrics.masks import (
+    Rle,
+    Size,
+    by,
+    is_rle,
+    read_mask,
+    read_rles,
+    read_size,
+    try_rles,
+    unwrap,
+)
 
 _COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
@@ -60,7 +70,8 @@ _COLUMNS = {
     "iscrowd": "iscrowd",
 }
 _LABELS = ("label", "category", "category_id", "class")
-_MASKS = ("mask", "segmentation", "polygons", "polygon", "rle", "counts")
+_WRAPPED_MASKS = ("mask", "segmentation", "polygons", "polygon", "rle")
+_MASKS = (*_WRAPPED_MASKS, "counts")
 _BOXES = ("bbox", "box", "bbox_2d")
 _BOXES_3D = ("box_3d", "box3d", "bbox_3d", "bbox3d", "box", "bbox")
 _POINTS = ("points", "indices", "point_indices", "mask")
@@ -297,7 +308,7 @@ class _Masks(_Runs):
         if not all(_has_any(entry, _MASKS) for entry in entries):
             raise Refused("expected a mask of every object: COCO RLE, polygons, an image ...")
         values = [unwrap(entry)[0] for entry in entries]
-        if all(isinstance(value, dict) and "counts" in value for value in values):
+        if all(map(is_rle, values)):
             masks = read_rles(values)
         else:
             read = [read_mask(entry, self.size) for entry in entries]
@@ -395,7 +406,7 @@ def _mask_size(entries: Sequence[Entry]) -> Size | None:
         value, beside = unwrap(entry)
         if beside is not None:
             return beside
-        if isinstance(value, dict) and "counts" in value:
+        if is_rle(value):
             return read_rles([value])[0].size
         if isinstance(value, list) and not isinstance(entry.get("mask"), list):
             polygons += value if value and isinstance(value[0], list) else [value]
@@ -407,6 +418,45 @@ def _mask_size(entries: Sequence[Entry]) -> Size | None:
     except (ValueError, TypeError, OverflowError):
         raise Refused("expected polygons [x1, y1, x2, y2, ...] of numbers") from None
     return read_size([max(height, 1), max(width, 1)])
+
+
+@dataclass(slots=True)
+class _Side:
+    """The detections or the references of one image, and what was read for many images at once."""
+
+    entries: list[Entry]
+    boxes: Floats | None = None
+    scores: Floats | None = None
+
+    def shapes(self, shape: _Shape, *, scored: bool) -> Any:
+        if self.boxes is not None and isinstance(shape, _Boxes):
+            return self.boxes
+        return shape.read(self.entries, scored=scored)
+
+
+def _decode_masks(sides: Sequence[_Side]) -> None:
+    """Puts decoded masks in place of all COCO RLE that are sound; others tell what is wrong when
+    they are read."""
+    found = [
+        (entry, name)
+        for side in sides
+        for entry in side.entries
+        for name in _WRAPPED_MASKS
+        if is_rle(entry.get(name))
+    ]
+    for (entry, name), mask in zip(found, try_rles([e[n] for e, n in found]), strict=True):
+        if isinstance(mask, Rle):
+            entry[name] = mask
+
+
+def _at_once(sides: Sequence[_Side], read: Callable[[list[Entry]], Floats]) -> list[Floats] | None:
+    """What `read` makes of each side's entries; None when it refuses any of them."""
+    try:
+        rows = read([entry for side in sides for entry in side.entries])
+    except Refused:
+        return None
+    ends = np.cumsum([0] + [len(side.entries) for side in sides]).tolist()
+    return [rows[begin:end] for begin, end in pairwise(ends)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,11 +554,11 @@ class _AveragePrecision(Metric):
         """How an image is to be read and compared. Raises `Refused`."""
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        headers = []
-        images: list[_Image] = []
-        for document, expected in zip(batch.predictions, batch.references, strict=True):
-            images.append(self._read(document, expected, batch.task_type))
-            headers.append(_number48(f"{document}\n{expected}"))
+        documents, expected = batch.predictions.to_list(), batch.references.to_list()
+        given = self._sides(documents, scored=True)
+        wanted = self._sides(expected, scored=False)
+        images = [self._read(*pair, batch.task_type) for pair in zip(given, wanted, strict=True)]
+        headers = [_number48(f"{d}\n{e}") for d, e in zip(documents, expected, strict=True)]
         alike: dict[Hashable, list[int]] = defaultdict(list)
         for row, image in enumerate(images):
             if image.shape is not None:
@@ -526,26 +576,55 @@ class _AveragePrecision(Metric):
         nothing = pl.Series(["[]"]).new_from_index(0, len(batch.references))
         return self.compute(Batch(nothing, batch.references, batch.task_type))
 
-    def _read(self, document: str, expected: str, task_type: str) -> _Image:
+    def _sides(self, documents: Iterable[str], *, scored: bool) -> list[_Side | Refused]:
+        """One side of all images, or why an image has none."""
+        sides: list[_Side | Refused] = []
+        packed = []
+        for document in documents:
+            try:
+                side = _Side(_entries(decode(document), self.box_sizes, scored))
+            except Refused as error:
+                sides.append(error)
+                continue
+            sides.append(side)
+            if '"counts"' in document:
+                packed.append(side)
+        _decode_masks(packed)
+        good = [side for side in sides if isinstance(side, _Side)]
+        if scored and (scores := _at_once(good, _scores)):
+            for side, found in zip(good, scores, strict=True):
+                side.scores = found
+        self.prepare(good, scored=scored)
+        return sides
+
+    def prepare(self, sides: Sequence[_Side], *, scored: bool) -> None:
+        """Reads for all images at once what can be."""
+
+    def _read(self, given: _Side | Refused, expected: _Side | Refused, task_type: str) -> _Image:
         try:
-            references = _entries(decode(expected), self.box_sizes, scored=False)
+            if isinstance(expected, Refused):
+                raise expected
+            references = expected.entries
             reference_labels = _labels(references)
             crowd = np.array([bool(entry.get("iscrowd")) for entry in references], dtype=bool)
             alone = self.shape((), references, task_type)
-            shapes = alone.read(references, scored=False)
+            shapes = expected.shapes(alone, scored=False)
         except Refused as error:
             return _Image(reference_refused=str(error))
         try:
             # The references alone could be read: what fails from here on is the prediction.
-            detections = _entries(decode(document), self.box_sizes, scored=True)
-            labels, scores = _labels(detections), _scores(detections)
+            if isinstance(given, Refused):
+                raise given
+            detections = given.entries
+            labels = _labels(detections)
+            scores = _scores(detections) if given.scores is None else given.scores
             shape = self.shape(detections, references, task_type)
             if shape != alone:
-                shapes = shape.read(references, scored=False)
-            given = shape.read(detections, scored=True)
+                shapes = expected.shapes(shape, scored=False)
+            found = given.shapes(shape, scored=True)
         except Refused as error:
             return _Image(refused=str(error))
-        return _Image(shape, labels, scores, given, reference_labels, crowd, shapes)
+        return _Image(shape, labels, scores, found, reference_labels, crowd, shapes)
 
     def _outcomes(self, images: Sequence[_Image], rows: Sequence[int]) -> _Records:
         """Outcomes of images that are all of one kind of shape."""
@@ -796,15 +875,22 @@ class _ImageAveragePrecision(_AveragePrecision):
 
     box_sizes = (4,)
 
+    def prepare(self, sides: Sequence[_Side], *, scored: bool) -> None:
+        boxes = _at_once(sides, lambda entries: _Boxes().read(entries, scored=scored))
+        for side, found in zip(sides, boxes or (), strict=boxes is not None):
+            side.boxes = found
+
     def shape(
         self, detections: Sequence[Entry], references: Sequence[Entry], task_type: str
     ) -> _Shape:
-        given = bool(detections) and all(_has_any(entry, _MASKS) for entry in detections)
-        expected = all(_has_any(entry, _MASKS) for entry in references)
-        boxed = bool(references) and all(_has_any(entry, _BOXES) for entry in references)
-        if "segment" in task_type or (expected and (given or (references and not boxed))):
-            return _Masks(_mask_size([*references, *detections]))
-        return _Boxes()
+        if "segment" not in task_type:
+            if not all(_has_any(entry, _MASKS) for entry in references):
+                return _Boxes()
+            given = bool(detections) and all(_has_any(entry, _MASKS) for entry in detections)
+            boxed = all(_has_any(entry, _BOXES) for entry in references)
+            if not given and boxed:
+                return _Boxes()
+        return _Masks(_mask_size([*references, *detections]))
 
 
 @register
@@ -949,11 +1035,23 @@ class RecallAt50(StructureMetric):
         named: dict[tuple[str, str, str], list[_Relation]] = defaultdict(list)
         for relation in prediction:
             named[relation.texts].append(relation)
-        found = sum(
-            any(_same_place(relation, given) for given in named.get(relation.texts, ()))
-            for relation in reference
-        )
-        return float(found), float(len(reference))
+        found: set[int] = set()
+        compared: list[int] = []
+        boxes: tuple[list[Floats], list[Floats]] = [], []
+        for number, relation in enumerate(reference):
+            for given in named.get(relation.texts, ()):
+                if relation.boxes is None or given.boxes is None:
+                    found.add(number)
+                else:
+                    compared.append(number)
+                    boxes[0].append(given.boxes)
+                    boxes[1].append(relation.boxes)
+        if compared:
+            sides = [np.concatenate(side) for side in boxes]
+            overlap = box_iou(sides[0], sides[1], np.zeros(len(sides[0]), dtype=bool))
+            near = (overlap.reshape(-1, 2) >= 0.5).all(axis=1)
+            found.update(np.array(compared)[near].tolist())
+        return float(len(found)), float(len(reference))
 
     def measure_worst(self, reference: list[_Relation]) -> tuple[float, float]:
         return 0.0, float(len(reference))
@@ -976,10 +1074,19 @@ def _relations(value: Any) -> list[_Relation]:
         value = [value]
     if not isinstance(value, list):
         raise Refused("expected a list of triples [subject, predicate, object]")
-    return [_relation(item) for item in value]
+    parts = [_parts(item) for item in value]
+    scores = _scores([{"score": score} for *_, score in parts]).tolist()
+    boxed = [all(_has_any(end, _BOXES) for end in ends) for _, ends, _ in parts]
+    ends = [end for (_, ends, _), yes in zip(parts, boxed, strict=True) if yes for end in ends]
+    pairs = iter(_Boxes().read(ends, scored=False).reshape(-1, 2, 5))
+    return [
+        _Relation(texts, score, next(pairs) if yes else None)
+        for (texts, *_), score, yes in zip(parts, scores, boxed, strict=True)
+    ]
 
 
-def _relation(item: Any) -> _Relation:
+def _parts(item: Any) -> tuple[tuple[str, str, str], list[Entry], Any]:
+    """Texts of a triple, its subject and object as mappings, and its score."""
     if isinstance(item, list) and len(item) in (3, 4):
         parts, score = item[:3], item[3] if len(item) == 4 else 1.0
     elif isinstance(item, dict):
@@ -992,15 +1099,4 @@ def _relation(item: Any) -> _Relation:
     if not all(isinstance(text, str) for text in texts):
         raise Refused(f"expected texts as subject, predicate and object, found {item!r:.80}")
     subject, predicate, target = (" ".join(text.split()).casefold() for text in texts)
-    ends = [whole[0], whole[2]]
-    boxes = None
-    if all(_has_any(end, _BOXES) for end in ends):
-        boxes = _Boxes().read(ends, scored=False)
-    return _Relation((subject, predicate, target), float(_scores([{"score": score}])[0]), boxes)
-
-
-def _same_place(expected: _Relation, given: _Relation) -> bool:
-    if expected.boxes is None or given.boxes is None:
-        return True
-    overlap = box_iou(given.boxes, expected.boxes, np.zeros(2, dtype=bool))
-    return bool((overlap >= 0.5).all())
+    return (subject, predicate, target), [whole[0], whole[2]], score

@@ -13,7 +13,7 @@ WHITE_SPACE = (
     "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
     "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-_SPLIT = f"[^{WHITE_SPACE}]+"
+_OTHER_SPACE = WHITE_SPACE.replace(" ", "")
 
 #: Annotation types whose references are several labels joined by comma and space.
 _MULTI_LABEL_TYPES = frozenset(
@@ -169,8 +169,10 @@ class TokenF1(MeanMetric):
 
     def compute(self, batch: Batch) -> pl.DataFrame:
         pairs = Pairs.of(batch)
-        spaced = pl.col("text").str.replace_all(f"[{WHITE_SPACE}]+", " ")
-        given, expected = cut(pairs.texts(), spaced.str.split(" ")).halves()
+        texts, spaced = pairs.texts(), pl.col("text")
+        if texts.str.contains(f"[{_OTHER_SPACE}]").any():
+            spaced = spaced.str.replace_all(f"[{_OTHER_SPACE}]", " ")
+        given, expected = cut(texts, spaced.str.split(" ")).halves()
         common = shared(given, expected, distinct=True)
         # 2PR / (P + R) with P = common / |p| and R = common / |r|, in the published order.
         precision = common / np.maximum(given.sizes(), 1)

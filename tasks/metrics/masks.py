@@ -7,7 +7,8 @@ arrays, nested lists). Overlaps of two `Rle` are counted on the runs; nothing is
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,7 @@ def unwrap(value: Any) -> tuple[Any, Size | None]:
 def _read(value: Any, size: Size | None) -> Mask:
     if is_file(value):
         return _of_file(value)
-    if isinstance(value, dict) and "counts" in value:
+    if is_rle(value):
         return read_rles([value])[0]
     if isinstance(value, list):
         return _of_list(value, size)
@@ -129,7 +130,7 @@ def is_mask(value: Any) -> bool:
     inner, size = unwrap(value)
     if isinstance(inner, list):
         return inner is not value or size is not None
-    return (isinstance(inner, dict) and "counts" in inner) or is_lossy(inner)
+    return is_rle(inner) or is_lossy(inner)
 
 
 def is_lossy(value: Any) -> bool:
@@ -188,12 +189,14 @@ def _size_beside(value: dict[str, Any]) -> Size | None:
 
 def read_size(value: Any) -> Size:
     """Height and width from a list of the two. Raises `Refused`."""
-    whole = isinstance(value, list) and [type(item) for item in value] == [int, int]
-    if not whole or min(value) < 1:
+    if not (isinstance(value, list) and len(value) == 2):
         raise Refused(f"expected the size as [height, width], found {value!r:.60}")
-    if value[0] * value[1] > PIXEL_LIMIT:
+    height, width = value
+    if type(height) is not int or type(width) is not int or height < 1 or width < 1:
+        raise Refused(f"expected the size as [height, width], found {value!r:.60}")
+    if height * width > PIXEL_LIMIT:
         raise Refused(f"a mask of {by(value)} has too many pixels")
-    return value[0], value[1]
+    return height, width
 
 
 def by(size: Sequence[int]) -> str:
@@ -202,38 +205,145 @@ def by(size: Sequence[int]) -> str:
 
 
 def read_rles(values: Sequence[Any]) -> list[Rle]:
-    """Masks of COCO RLE values, compressed or not; all compressed ones are decoded at once.
+    """Masks of COCO RLE values, compressed or not; all of them are decoded at once.
+
+    A value that is an `Rle` already is taken as it is.
 
     Raises:
         Refused: when one is no RLE, or its runs do not fill its size.
     """
-    sizes = []
-    for value in values:
-        if not (isinstance(value, dict) and "counts" in value and "size" in value):
-            raise Refused('expected COCO RLE: {"size": [height, width], "counts": ...}')
-        sizes.append(read_size(value["size"]))
-    texts = [value["counts"] for value in values if isinstance(value["counts"], str)]
-    decoded = iter(_decompress(texts))
     masks = []
-    for value, size in zip(values, sizes, strict=True):
-        is_text = isinstance(value["counts"], str)
-        counts = next(decoded) if is_text else _plain_counts(value["counts"])
-        masks.append(Rle(size, _edges(counts, size)))
+    for mask in try_rles(values):
+        if isinstance(mask, Refused):
+            raise mask
+        masks.append(mask)
     return masks
 
 
-def _edges(counts: Ints, size: Size) -> Ints:
-    """Begin and end of the runs of pixels inside (every second run, from the second on)."""
-    shortest = counts[1:].min(initial=1)
-    if shortest < 0 or counts[:1].min(initial=0) < 0:
-        raise Refused("the RLE has a run of negative length")
-    if counts.max(initial=0) > PIXEL_LIMIT:
-        raise Refused("the RLE has a run that is too long")
-    positions = np.cumsum(counts)
-    if not counts.size or positions[-1] != size[0] * size[1]:
-        raise Refused(f"the runs of the RLE add up to {counts.sum()}, not to {by(size)}")
-    edges = positions[: positions.size // 2 * 2]
-    return edges if shortest else edges.reshape(-1, 2)[counts[1::2] > 0].ravel()
+def try_rles(values: Sequence[Any]) -> list[Rle | Refused]:
+    """As `read_rles`, but with the reason in place of what is refused."""
+    found: list[Any] = [*values]
+    texts: list[int] = []
+    lists: list[int] = []
+    for place, value in enumerate(values):
+        if isinstance(value, Rle):
+            continue
+        try:
+            if not (isinstance(value, dict) and "counts" in value and "size" in value):
+                raise Refused('expected COCO RLE: {"size": [height, width], "counts": ...}')
+            size, counts = read_size(value["size"]), value["counts"]
+            if isinstance(counts, str):
+                found[place] = size, counts
+                texts.append(place)
+            else:
+                found[place] = size, _plain_counts(counts)
+                lists.append(place)
+        except Refused as error:
+            found[place] = error
+    if texts and not _are_sound([found[place][1] for place in texts]):
+        for place in texts:
+            reason = _reason_of_text(found[place][1])
+            if reason is not None:
+                found[place] = Refused(reason)
+        texts = [place for place in texts if isinstance(found[place], tuple)]
+    for places, decoded in ((texts, _decompressed), (lists, _Counts.of)):
+        if places:
+            sizes, counts = zip(*[found[place] for place in places], strict=True)
+            for place, mask in zip(places, decoded(counts).masks(sizes), strict=True):
+                found[place] = mask
+    return found
+
+
+def rles_decoded(values: Iterable[Any]) -> list[Any]:
+    """The values, with a mask in place of each that is a sound COCO RLE."""
+    found = list(values)
+    places = [place for place, value in enumerate(found) if is_rle(value)]
+    for place, mask in zip(places, try_rles([found[place] for place in places]), strict=True):
+        if isinstance(mask, Rle):
+            found[place] = mask
+    return found
+
+
+def is_rle(value: Any) -> bool:
+    """Whether a value is a COCO RLE by its form, or one that is decoded already."""
+    return isinstance(value, Rle) or (isinstance(value, dict) and "counts" in value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Run lengths of many masks, one row for each run outside and the run inside that follows it.
+
+    Attributes:
+        table: (rows, 2); where a mask ends with a run outside, 0 stands beside it.
+        rows: how many rows each mask has, in the order of the masks.
+    """
+
+    table: Ints
+    rows: Ints
+
+    @classmethod
+    def of(cls, masks: Sequence[Ints]) -> _Counts:
+        """Of the counts of each mask."""
+        lengths = np.array([len(counts) for counts in masks], dtype=np.int64)
+        return cls.filled(np.concatenate(masks), lengths, differences=False)
+
+    @classmethod
+    def filled(cls, values: Ints, lengths: Ints, *, differences: bool) -> _Counts:
+        """Of the counts of all masks, one mask after the other.
+
+        With `differences` a number is the difference to the one two before, from the fourth of a
+        mask on.
+        """
+        rows = (lengths + 1) // 2
+        ends = np.cumsum(rows)
+        table = np.zeros((int(rows.sum()), 2), dtype=np.int64)
+        padding = 2 * ends[lengths % 2 > 0] - 1
+        is_count = np.ones(table.size, dtype=np.bool_)
+        is_count[padding] = False
+        table.ravel()[is_count] = values
+        if differences:
+            starts = (ends - rows)[rows > 0]
+            firsts = table[starts, 0]
+            table[starts, 0] = 0
+            np.cumsum(table, axis=0, out=table)
+            table -= np.repeat(_before(table, ends), rows, axis=0)
+            table[starts, 0] = firsts
+            table.ravel()[padding] = 0
+        return cls(table, rows)
+
+    def masks(self, sizes: Sequence[Size]) -> list[Rle | Refused]:
+        """The masks, or why their runs are none of that size."""
+        ends = np.cumsum(self.rows)
+        positions = np.cumsum(self.table.ravel()).reshape(-1, 2)
+        offsets = _before(positions, ends)[:, 1]
+        totals = np.append(offsets[1:], positions[-1, 1] if len(positions) else 0) - offsets
+        pixels = np.array([height * width for height, width in sizes], dtype=np.int64)
+        wrong = totals != pixels
+        if self.table.size and (self.table.min() < 0 or self.table.max() > PIXEL_LIMIT):
+            bad = ((self.table < 0) | (self.table > PIXEL_LIMIT)).any(axis=1)
+            wrong[np.repeat(np.arange(len(ends)), self.rows)[bad]] = True
+        inside = self.table[:, 1] > 0
+        edges = (positions - np.repeat(offsets, self.rows)[:, None])[inside].ravel()
+        bounds = np.concatenate([[0], 2 * np.cumsum(inside)])[np.append(0, ends)].tolist()
+        masks: list[Rle | Refused] = [
+            Rle(size, edges[begin:end])
+            for size, begin, end in zip(sizes, bounds, bounds[1:], strict=False)
+        ]
+        for mask in np.flatnonzero(wrong).tolist():
+            counts = self.table[int(ends[mask] - self.rows[mask]) : int(ends[mask])]
+            if counts.min(initial=0) < 0:
+                masks[mask] = Refused("the RLE has a run of negative length")
+            elif counts.max(initial=0) > PIXEL_LIMIT:
+                masks[mask] = Refused("the RLE has a run that is too long")
+            else:
+                found = f"the runs of the RLE add up to {counts.sum()}, not to {by(sizes[mask])}"
+                masks[mask] = Refused(found)
+        return masks
+
+
+def _before(table: Ints, ends: Ints) -> Ints:
+    """Of cumulated rows the one before each mask, zeros before the first; masks end at `ends`."""
+    return np.concatenate([np.zeros((1, 2), dtype=np.int64), table])[np.append(0, ends[:-1])]
 
 
 def _plain_counts(counts: Any) -> Ints:
@@ -245,49 +355,68 @@ def _plain_counts(counts: Any) -> Ints:
         raise Refused("the RLE has a run that is too long") from None
 
 
-def _decompress(texts: Sequence[str]) -> list[Ints]:
-    """Run lengths of compressed COCO counts.
+#: Characters of the longest number: 35 bits.
+_LONGEST = 7
+#: Characters that end a number, and those after which it goes on.
+_ENDS, _GOES_ON = "0-O", "P-o"
+
+
+def _are_sound(texts: Sequence[str]) -> bool:
+    """Whether all compressed counts can be decompressed."""
+    try:
+        data = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    except UnicodeEncodeError:
+        return False
+    if not data.size:
+        return True
+    last = np.flatnonzero(data < ord("P"))
+    ends = np.cumsum([len(text) for text in texts])
+    return bool(
+        data.min() >= ord("0")
+        and data.max() <= ord("o")
+        and (data[ends[ends > 0] - 1] < ord("P")).all()
+        and np.diff(last, prepend=-1).max() <= _LONGEST
+    )
+
+
+def _reason_of_text(counts: str) -> str | None:
+    """Why compressed counts cannot be decompressed, None when they can."""
+    if not re.fullmatch(f"[{_ENDS}{_GOES_ON}]*", counts):
+        return "the counts of the RLE hold characters that are not of COCO RLE"
+    if re.search(f"[{_GOES_ON}]$", counts):
+        return "the counts of the RLE stop in the middle of a number"
+    if re.search(f"[{_GOES_ON}]{{{_LONGEST}}}", counts):
+        return "the RLE has a run that is too long"
+    return None
+
+
+def _decompressed(texts: Sequence[str]) -> _Counts:
+    """Run lengths of compressed COCO counts that are sound.
 
     A number is one or more characters of six bits (from "0" on): five of value, lowest first, and
     one that says whether more follow; the topmost value bit is the sign. From the fourth run on a
     number is the difference to the run before the last.
     """
-    if not texts:
-        return []
-    try:
-        data = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    except UnicodeEncodeError:
-        raise Refused("the counts of the RLE hold characters that are not of COCO RLE") from None
-    if data.size and (data.min() < 48 or data.max() > 111):
-        raise Refused("the counts of the RLE hold characters that are not of COCO RLE")
-    bits = data - np.uint8(48)
+    bits = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8) - np.uint8(48)
     goes_on = bits >= 32
     last = np.flatnonzero(~goes_on)
-    ends = np.cumsum([len(text) for text in texts])
-    if any(end and goes_on[end - 1] for end in ends.tolist()):
-        raise Refused("the counts of the RLE stop in the middle of a number")
+    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     # Most numbers have one or two characters: as if all had, then the few longer ones.
     low = (bits & 31).astype(np.int16)
     signed = (low ^ 16) - np.int16(16)
     signed[1:] = np.where(goes_on[:-1], signed[1:] << 5 | low[:-1], signed[1:])
     values = signed[last].astype(np.int64)
-    thirds = np.flatnonzero(goes_on[:-2] & goes_on[1:-1] & ~goes_on[2:]) + 2
-    for number, end in zip(np.searchsorted(last, thirds).tolist(), thirds.tolist(), strict=True):
-        begin = int(last[number - 1]) + 1 if number else 0
-        if end - begin > 7:
-            raise Refused("the RLE has a run that is too long")
-        value = (int(low[end]) ^ 16) - 16
-        for digit in low[begin:end][::-1].tolist():
-            value = value << 5 | digit
-        values[number] = value
+    characters = np.diff(last, prepend=-1)
+    longer = np.flatnonzero(characters > 2)
+    if longer.size:
+        stop, count = last[longer], characters[longer]
+        value = (low[stop].astype(np.int64) ^ 16) - 16
+        for back in range(1, int(count.max())):
+            digits = low[np.maximum(stop - back, 0)]
+            value = np.where(back < count, value << 5 | digits, value)
+        values[longer] = value
     numbers = np.searchsorted(last, ends)
-    runs = []
-    for begin, end in zip([0, *numbers.tolist()], numbers.tolist(), strict=False):
-        counts = values[begin:end]
-        np.cumsum(counts[1::2], out=counts[1::2])
-        np.cumsum(counts[2::2], out=counts[2::2])
-        runs.append(counts)
-    return runs
+    return _Counts.filled(values, np.diff(numbers, prepend=0), differences=True)
 
 
 def _of_polygons(polygons: list[Any], size: Size) -> Mask:
@@ -363,19 +492,45 @@ def rle_overlap(a: Rle, b: Rle) -> tuple[int, int]:
     """Pixels of the intersection and of the union of two masks of one size, from their runs."""
     if a.size != b.size:
         raise Refused(f"expected a mask of {by(b.size)}, found one of {by(a.size)}")
-    return edges_overlap(a.edges, b.edges)
-
-
-def edges_overlap(a: Ints, b: Ints) -> tuple[int, int]:
-    """`rle_overlap` of bare runs, as of all the frames of a video laid end to end."""
-    area_a = int((a[1::2] - a[::2]).sum())
-    area_b = int((b[1::2] - b[::2]).sum())
+    area_a, area_b = a.area, b.area
     if not area_a or not area_b:
         return 0, area_a + area_b
-    before = np.empty(b.size, dtype=np.int64)
-    before[1::2] = np.cumsum(b[1::2] - b[::2])
-    before[0], before[2::2] = 0, before[1:-1:2]
+    before = np.zeros(b.edges.size, dtype=np.int64)
+    inside = np.cumsum(b.edges[1::2] - b.edges[::2])
+    before[1::2], before[2::2] = inside, inside[:-1]
     # Pixels of b before each edge of a. Slopes are 0 and 1, so that floats hold them exactly.
-    covered = np.interp(a, b, before)
+    covered = np.interp(a.edges, b.edges, before)
     shared = int(covered[1::2].sum() - covered[::2].sum())
     return shared, area_a + area_b - shared
+
+
+def rle_overlaps(pairs: Sequence[tuple[Rle, Rle]]) -> tuple[Ints, Ints]:
+    """`rle_overlap` of many pairs, counted on the runs of all at once."""
+    for a, b in pairs:
+        if a.size != b.size:
+            raise Refused(f"expected a mask of {by(b.size)}, found one of {by(a.size)}")
+    # All masks of a side are laid end to end as one long mask.
+    pixels = np.cumsum([0] + [a.size[0] * a.size[1] for a, _ in pairs])
+    (first, areas), (second, others) = (
+        _joined([pair[k] for pair in pairs], pixels) for k in (0, 1)
+    )
+    shared = np.zeros(len(pairs), dtype=np.int64)
+    if first.size and second.size:
+        inside = np.cumsum(second[1::2] - second[::2])
+        before = np.zeros(second.size, dtype=np.int64)
+        before[1::2], before[2::2] = inside, inside[:-1]
+        # Pixels of the second before each edge of the first. Slopes are 0 and 1, so that floats hold
+        # them exactly.
+        covered = np.interp(first, second, before)
+        runs = np.concatenate([[0.0], np.cumsum(covered[1::2] - covered[::2])])
+        bounds = np.cumsum([0] + [a.edges.size // 2 for a, _ in pairs])
+        shared = np.diff(runs[bounds]).astype(np.int64)
+    return shared, areas + others - shared
+
+
+def _joined(masks: Sequence[Rle], pixels: Ints) -> tuple[Ints, Ints]:
+    """Runs of masks laid end to end, each from its place in `pixels` on; and the masks' areas."""
+    counts = [mask.edges.size for mask in masks]
+    edges = np.concatenate([mask.edges for mask in masks]) + np.repeat(pixels[:-1], counts)
+    inside = np.cumsum(np.append(0, edges[1::2] - edges[::2]))
+    return edges, np.diff(inside[np.cumsum([0, *counts]) // 2])

@@ -54,8 +54,8 @@ class PanopticQuality(StructureMetric):
 
     Predictions and references, each in any of these forms:
 
-    - `{"map": image or array of segment ids, "segments_info": [{"id", "category_id"}]}`; a colour
-      PNG holds ids as R + 256 G + 65536 B (COCO). Ids without an entry are void;
+    - `{"path": image of segment ids, "segments_info": [{"id", "category_id"}]}`, or an array under
+      "map"; a colour PNG holds ids as R + 256 G + 65536 B (COCO). Ids without an entry are void;
     - a list of segments `{"category_id": ..., and a mask}` (COCO RLE under "segmentation" or "mask",
       polygons with a size, an image); where two overlap, the first one has the pixel;
     - an array (height, width, 2) of class and instance, or an image or array (height, width) of
@@ -144,9 +144,10 @@ def _match(given: _Panoptic, expected: _Panoptic) -> Floats:
 
 def _read_panoptic(value: Any, size: Size | None = None) -> _Panoptic:
     info = None
-    if isinstance(value, dict) and not is_file(value):
+    if isinstance(value, dict):
         info = value.get("segments_info", value.get("segments"))
-        value = next((value[key] for key in _MAP_KEYS if key in value), info)
+        if not is_file(value):
+            value = next((value[key] for key in _MAP_KEYS if key in value), info)
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return _of_segments(value, size)
     ids = _segment_ids(value, is_coloured=info is not None)

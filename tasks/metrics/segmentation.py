@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,19 +21,23 @@ from tasks.metrics.masks import (
     Rle,
     Size,
     by,
-    edges_overlap,
     is_lossy,
     is_mask,
+    is_rle,
     load_numbers,
     read_mask,
     read_rles,
     rle_overlap,
+    rle_overlaps,
+    rles_decoded,
     unwrap,
 )
 
 #: The class of pixels that have none (PASCAL VOC, Cityscapes, ADE20K); negative ids are the same.
 IGNORED = 255
 _LAST_CLASS = 65_535
+#: From so many pixels on, all pairs of classes of 8 bits have a counter.
+_COUNTED_AT_ONCE = 2**14
 _LABEL_KEYS = ("labels", "label", "label_map", "semantic", "part_labels")
 
 
@@ -167,6 +171,9 @@ class MeanIntersectionOverUnion(StructureMetric):
     statistics = ("stats",)
     variable = True
 
+    def decoded(self, documents: pl.Series) -> Iterable[Any]:
+        return rles_decoded(super().decoded(documents))
+
     def read_reference(self, value: Any) -> _VideoRuns | Rle | Array:
         video = _read_video(value)
         if video is not None:
@@ -185,8 +192,8 @@ class MeanIntersectionOverUnion(StructureMetric):
         if isinstance(reference, _VideoRuns):
             records = [_VIDEO, 0.0, 0.0]
             for number, pair in enumerate(_matched(prediction, reference)):
-                shared, either = edges_overlap(*_laid_end_to_end(*pair))
-                records += [float(number), float(shared), float(either)]
+                shared, either = rle_overlaps(_frame_pairs(*pair))
+                records += [float(number), float(shared.sum()), float(either.sum())]
             return records
         size = reference.size if isinstance(reference, Rle) else reference.shape
         of_image = len(size) == 2 and size[1] > 1
@@ -266,6 +273,13 @@ def _mask_overlaps(shared: int, either: int, pixels: int) -> list[float]:
 
 def _class_overlaps(prediction: Array, reference: Array) -> Floats:
     """Class, intersection and union of the classes that occur where the reference has a class."""
+    if prediction.dtype == reference.dtype == np.uint8 and reference.size >= _COUNTED_AT_ONCE:
+        codes = reference.astype(np.uint16) << 8 | prediction
+        pairs = np.bincount(codes.ravel(), minlength=2**16).reshape(256, 256)[:IGNORED, :]
+        shared, present = pairs.diagonal(), pairs.sum(axis=1)
+        either = pairs[:, :IGNORED].sum(axis=0) + present - shared
+        classes = np.flatnonzero(either)
+        return np.stack([classes, shared[classes], either[classes]], axis=1).astype(np.float64)
     valid = _has_class(reference)
     if valid.all():
         given, expected = prediction.ravel(), reference.ravel()
@@ -324,10 +338,10 @@ def _natural(name: str) -> tuple[bool, int, str]:
 def _read_frames(frames: Sequence[Any], size: Size | None = None) -> _Masks:
     """The masks of one object as runs; all RLE are decoded at once. Polygons may need the size."""
     inner = [unwrap(frame)[0] for frame in frames]
-    is_rle = [isinstance(frame, dict) and "counts" in frame for frame in inner]
-    runs = iter(read_rles([frame for frame, yes in zip(inner, is_rle, strict=True) if yes]))
+    are_rles = [is_rle(frame) for frame in inner]
+    runs = iter(read_rles([frame for frame, yes in zip(inner, are_rles, strict=True) if yes]))
     masks: _Masks = []
-    for frame, mask_inside, yes in zip(frames, inner, is_rle, strict=True):
+    for frame, mask_inside, yes in zip(frames, inner, are_rles, strict=True):
         if yes or mask_inside is None:
             masks.append(next(runs) if yes else None)
         else:
@@ -376,21 +390,13 @@ def _ordered(frames: Sequence[Any], names: Sequence[str], wanted: Sequence[str])
     return [found.get(name) for name in wanted]
 
 
-def _laid_end_to_end(first: _Masks, second: _Masks) -> tuple[Ints, Ints]:
-    """Runs of all frames of two videos as those of two long masks."""
+def _frame_pairs(first: _Masks, second: _Masks) -> list[tuple[Rle, Rle]]:
+    """Masks of two videos frame by frame."""
     sizes = {mask.size for mask in (*first, *second) if mask is not None}
     if len(sizes) > 1:
         raise Refused(f"masks of different sizes: {', '.join(map(by, sorted(sizes)))}")
-    pixels = math.prod(sizes.pop()) if sizes else 0
-    return _long(first, pixels), _long(second, pixels)
-
-
-def _long(masks: _Masks, pixels: int) -> Ints:
-    if all(mask is None for mask in masks):
-        return np.zeros(0, dtype=np.int64)
-    runs = [np.zeros(0, dtype=np.int64) if mask is None else mask.edges for mask in masks]
-    offsets = np.arange(len(runs)) * pixels
-    return np.concatenate(runs) + np.repeat(offsets, [len(run) for run in runs])
+    empty = Rle(sizes.pop() if sizes else (1, 1), np.zeros(0, dtype=np.int64))
+    return [(a or empty, b or empty) for a, b in zip(first, second, strict=True)]
 
 
 # Parts of shapes -------------------------------------------------------------------------------
@@ -483,6 +489,9 @@ class Dice(StructureMetric):
     payload = "json"
     statistics = ("shared", "total")
 
+    def decoded(self, documents: pl.Series) -> Iterable[Any]:
+        return rles_decoded(super().decoded(documents))
+
     def read_reference(self, value: Any) -> Mask:
         return _read_union(value, None)
 
@@ -550,14 +559,8 @@ class RegionAndBoundary(MeanOfInstances):
     def measure(self, prediction: Any, reference: _VideoRuns) -> Sequence[float]:
         objects = []
         for given, expected in _matched(prediction, reference):
-            sizes = {mask.size for mask in (*given, *expected) if mask is not None}
-            if len(sizes) > 1:
-                raise Refused(f"masks of different sizes: {', '.join(map(by, sorted(sizes)))}")
-            empty = Rle(sizes.pop() if sizes else (1, 1), np.zeros(0, dtype=np.int64))
-            frames = [
-                _region_and_boundary(a or empty, b or empty)
-                for a, b in zip(given, expected, strict=True)
-            ]
+            pairs = _frame_pairs(given, expected)
+            frames = [_region_and_boundary(*masks) for masks in pairs]
             objects.append(math.fsum(frames) / len(frames))
         return (math.fsum(objects) / len(objects),)
 

@@ -75,7 +75,7 @@ def _track(value: Any) -> _Track:
 
 
 def _numbered(frames: Sequence[Any], items: Sequence[Any], *, sized: bool = False) -> _Track:
-    numbers = np.array([_frame_number(frame) for frame in frames], dtype=np.int64)
+    numbers = np.array(list(map(_frame_number, frames)), dtype=np.int64)
     order = np.argsort(numbers, kind="stable")
     numbers = numbers[order]
     twice = np.flatnonzero(np.diff(numbers) == 0)
@@ -86,7 +86,7 @@ def _numbered(frames: Sequence[Any], items: Sequence[Any], *, sized: bool = Fals
 
 
 def _frame_number(frame: Any) -> int:
-    if isinstance(frame, str) and frame.isascii() and frame.isdecimal() and len(frame) < 20:
+    if type(frame) is str and len(frame) < 20 and frame.isascii() and frame.isdecimal():
         frame = int(frame)
     if isinstance(frame, bool) or not isinstance(frame, int) or not 0 <= frame < _FARTHEST:
         raise Refused(f"expected a frame number, found {frame!r:.40}")
@@ -102,10 +102,12 @@ def _boxes(items: Sequence[Any], *, sized: bool = False) -> Floats:
     for i, item in enumerate(items):
         row = item
         if isinstance(item, dict):
-            name = next((name for name in ("box", "bbox") if name in item), None)
-            if name is None:
+            if "box" in item:
+                has_size[i], row = False, item["box"]
+            elif "bbox" in item:
+                has_size[i], row = True, item["bbox"]
+            else:
                 raise Refused('expected "box" [x1, y1, x2, y2] or "bbox" [x, y, width, height]')
-            has_size[i], row = name == "bbox", item[name]
         rows.append(_NO_BOX if row is None or row == [] else row)
     boxes = load_array(rows).astype(np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -131,9 +133,10 @@ def _common_ious(a: _Track, b: _Track) -> Floats:
     _, i, j = np.intersect1d(a.frames, b.frames, assume_unique=True, return_indices=True)
     p, q = a.boxes[i], b.boxes[j]
     sides = np.minimum(p[:, 2:], q[:, 2:]) - np.maximum(p[:, :2], q[:, :2])
-    intersection = sides.clip(min=0).prod(axis=1)
-    areas = (p[:, 2:] - p[:, :2]).prod(axis=1) + (q[:, 2:] - q[:, :2]).prod(axis=1)
-    union = areas - intersection
+    np.maximum(sides, 0, out=sides)
+    intersection = sides[:, 0] * sides[:, 1]
+    own, other = p[:, 2:] - p[:, :2], q[:, 2:] - q[:, :2]
+    union = own[:, 0] * own[:, 1] + other[:, 0] * other[:, 1] - intersection
     return np.divide(intersection, union, out=np.zeros(len(union)), where=union > 0)
 
 
@@ -248,10 +251,11 @@ class MeanVideoIou(_VideoMetric):
         )
         trajectory = value["trajectory"]
         if isinstance(trajectory, dict):
-            inside = {n: box for n, box in trajectory.items() if start <= _frame_number(n) < end}
+            numbers = zip(map(_frame_number, trajectory), trajectory.values(), strict=True)
+            inside = [pair for pair in numbers if start <= pair[0] < end]
             if len(inside) != max(end - start, 0):
                 raise Refused(f"the trajectory lacks boxes of frames {start} to {end - 1}")
-            return _numbered(list(inside), list(inside.values()), sized=True)
+            return _numbered([n for n, _ in inside], [box for _, box in inside], sized=True)
         if not isinstance(trajectory, list):
             raise Refused("expected a trajectory of one [x, y, width, height] a frame")
         if len(trajectory) not in (end - start, end - start + 1):

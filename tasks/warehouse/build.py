@@ -8,7 +8,9 @@ temporary file, the Parquet files go under a new run id, and `results.duckdb` an
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,9 +25,22 @@ from tasks.storage import PARQUET_OPTIONS, Store
 from tasks.version import SCORER_VERSION
 from tasks.warehouse.models import SQL_FOLDER, Model, in_order, load_models
 
+#: What a stage of a run leaves on record. `publish` ends here when its tables have been checked.
+_STAGE_SCHEMA = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),  # ingest | score | publish
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("tasks", pa.int64(), nullable=False),
+        pa.field("unchanged", pa.int64(), nullable=False),
+        pa.field("instances", pa.int64(), nullable=False),
+        pa.field("failures", pa.int64(), nullable=False),
+    ]
+)
+
 #: Tables that remember earlier runs; they are carried over from the database that is replaced.
 _HISTORY = {
     "runs": "SELECT * FROM this_run",
+    "run_stages": "SELECT run_id, stages.* FROM this_runs_stages AS stages CROSS JOIN this_run",
     "score_history": (
         "SELECT run_id, profile, model, task_id, status, raw_score, score, specialist_raw, wins, "
         "coverage FROM task_results CROSS JOIN this_run WHERE status <> 'unsupported'"
@@ -38,16 +53,38 @@ _HISTORY = {
 
 
 @dataclass(frozen=True, slots=True)
+class StageRun:
+    """What one stage of a run took and did.
+
+    Attributes:
+        stage: ingest, score or publish.
+        seconds: wall time.
+        tasks: files read (ingest), (model, task) pairs scored (score), task results (publish).
+        unchanged: files or pairs that needed no work.
+        instances: rows read, or instances scored; 0 for publish.
+        failures: what failed for good.
+    """
+
+    stage: str
+    seconds: float
+    tasks: int = 0
+    unchanged: int = 0
+    instances: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What a published run is known by."""
+    """What a published run is known by, and what its earlier stages took and did."""
 
     run_id: str
     published_at: datetime
     scorer_version: str = SCORER_VERSION
+    stages: tuple[StageRun, ...] = ()
 
     @classmethod
-    def now(cls, run_id: str) -> RunInfo:
-        return cls(run_id, datetime.now(UTC))
+    def now(cls, run_id: str, stages: Sequence[StageRun] = ()) -> RunInfo:
+        return cls(run_id, datetime.now(UTC), stages=tuple(stages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +102,7 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
     Raises:
         UserError: when a check fails; what was published before stays as it is.
     """
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="general-level-") as folder:
         path = Path(folder, "results.duckdb")
         previous = _previous(store, Path(folder, "previous.duckdb"))
@@ -74,11 +112,18 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
             for model in models:
                 _create(database, model)
             _check(database)
+            _add_stages(database, run, time.perf_counter() - began)
             _add_history(database, previous)
             for model in load_models("views"):
                 _create(database, model)
             tables = _export(database, store, catalogue, run, models)
-            for name in ("raw_tasks", "raw_task_scores", "raw_boards", "this_run"):
+            for name in (
+                "raw_tasks",
+                "raw_task_scores",
+                "raw_boards",
+                "this_run",
+                "this_runs_stages",
+            ):
                 database.execute(f"DROP TABLE {name}")
             database.execute("CHECKPOINT")
         store.write(lambda file: file.write(path.read_bytes()), "results.duckdb")
@@ -86,7 +131,10 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
         {"run_id": run.run_id, "published_at": run.published_at.isoformat(), "tables": tables},
         *("published", "latest.json"),
     )
-    return Published(run.run_id, store.path("results.duckdb"), tables)
+    database_url = store.path("results.duckdb")
+    if not store.is_local:
+        database_url = store.fs.unstrip_protocol(database_url)
+    return Published(run.run_id, database_url, tables)
 
 
 def quote(name: str) -> str:
@@ -141,7 +189,9 @@ def _task_scores(store: Store) -> pa.Table:
     tables += [
         store.read_table("imported", file, columns=names) for file in store.names("imported")
     ]
-    return pa.concat_tables([TASK_SCORE_SCHEMA.empty_table(), *tables])
+    # A column that an earlier version did not write is null.
+    tables = [TASK_SCORE_SCHEMA.empty_table(), *tables]
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def _create(database: duckdb.DuckDBPyConnection, model: Model) -> None:
@@ -176,13 +226,30 @@ def _previous(store: Store, path: Path) -> Path | None:
     return path
 
 
+def _add_stages(database: duckdb.DuckDBPyConnection, run: RunInfo, seconds: float) -> None:
+    """The stages of this run on record, this one included."""
+    (results,) = database.execute("SELECT count(*) FROM task_results").fetchall()[0]
+    stages = (*run.stages, StageRun("publish", seconds, tasks=results))
+    table = pa.Table.from_pylist([asdict(stage) for stage in stages], _STAGE_SCHEMA)
+    database.register("arrow_input", table)
+    database.execute("CREATE TABLE this_runs_stages AS FROM arrow_input")
+    database.unregister("arrow_input")
+
+
 def _add_history(database: duckdb.DuckDBPyConnection, previous: Path | None) -> None:
     for name, query in _HISTORY.items():
         database.execute(f"CREATE TABLE {name} AS {query}")
     if previous is None:
         return
     database.execute(f"ATTACH {literal(str(previous))} AS previous (READ_ONLY)")
-    for name in _HISTORY:
+    known = {
+        row[0]
+        for row in database.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'previous'"
+        ).fetchall()
+    }
+    # A database of an earlier version may lack a table; a column that it lacks stays NULL.
+    for name in [name for name in _HISTORY if name in known]:
         database.execute(
             f"INSERT INTO {name} BY NAME SELECT * FROM previous.{name} "
             "WHERE run_id NOT IN (SELECT run_id FROM this_run)"

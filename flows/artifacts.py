@@ -1,0 +1,82 @@
+"""What an operator finds on a flow run's page: tags, tables and a summary. `tasks.report.night`
+makes them; a server that does not take them costs a warning, never the night."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from prefect import Flow, State, get_client, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectException
+from prefect.logging import get_logger
+
+from flows.options import RunReport
+from tasks.report.night import (
+    Standing,
+    ingested_table,
+    one_line,
+    rescored_table,
+    stage_table,
+    summary,
+)
+
+
+def tag_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Tags a flow run with `general-level` and the store's name (its last folder). A hook: it runs
+    for the flow that was called, and not for those it is composed of."""
+    store = str(flow_run.parameters.get("store_url", "")).rstrip("/").rsplit("/", 1)[-1]
+    tags = {*flow_run.tags, "general-level", f"store:{store}"}
+    with _or_warn("tags"), get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, tags=sorted(tags))
+
+
+def show_leaderboard(run_id: str, levels: Sequence[dict[str, Any]]) -> None:
+    """Board A as a table."""
+    _table(
+        "leaderboard",
+        list(levels) or [{"model": "no model has been scored yet"}],
+        f"General-Level leaderboard, board A, corrected profile (run {run_id})",
+    )
+
+
+def show_night(report: RunReport, standing: Standing) -> None:
+    """The summary and the tables behind it, on the page; what needs somebody, in the log."""
+    run = f"run {report.run_id}"
+    text = summary(
+        report.run_id, report.store, report.failures, report.scores, report.stages, standing
+    )
+    with _or_warn("summary"):
+        create_markdown_artifact(text, key="night", description=f"The night in short, {run}")
+    for key, rows, about in (
+        ("ingested", ingested_table(report.ingest), "What was read, by source"),
+        ("rescored", rescored_table(report.scores), "What was scored again, and why"),
+        ("coverage", standing.coverage, "Instances seen, missed and refused, by model"),
+        ("quarantine", standing.quarantine, "Refused rows and files, by reason"),
+        ("quarantine-rows", standing.quarantine_rows, f"The first of {standing.refused} refused"),
+        ("stages", stage_table(report.stages), "Wall time and counts of each stage"),
+    ):
+        if rows:
+            _table(key, rows, f"{about}, {run}")
+    logger = get_run_logger()
+    for failure in report.failures:
+        logger.warning("failed: %s", failure)
+    for regression in standing.regressions:
+        logger.warning("%s", regression)
+    logger.info("night %s: %s", report.run_id, one_line(report.stages, standing))
+
+
+def _table(key: str, rows: list[dict[str, Any]], description: str) -> None:
+    with _or_warn(key):
+        create_table_artifact(table=rows, key=key, description=description)
+
+
+@contextmanager
+def _or_warn(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        get_logger(__name__).warning("the %s could not be shown: %s", what, error)

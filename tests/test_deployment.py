@@ -1,0 +1,381 @@
+"""The deployment as the runbook has it: a real Prefect server and worker, started by the units' own
+commands in the environment of the example file; nights that complete, fail and are killed; and the
+dashboard in a real browser."""
+
+from __future__ import annotations
+
+import configparser
+import html
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import pytest
+
+from tasks.storage import Store
+from tasks.warehouse import connect
+from tests.conftest import Bench
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+
+T = TypeVar("T")
+CHECKOUT = Path(__file__).parent.parent
+DEPLOYMENTS = CHECKOUT / "deployments"
+DEPLOYMENT = "nightly/general-level-nightly"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def until(found: Callable[[], T | None], what: str, seconds: float = 120) -> T:
+    """What `found` returns once it is something; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.2)
+    pytest.fail(f"{what}: not within {seconds:.0f} s")
+
+
+class Site:
+    """A host as the runbook sets it up, in a folder of its own."""
+
+    def __init__(self, root: Path, webhook: str) -> None:
+        self.root = root
+        self.bench = Bench(root)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.worker: psutil.Process | None = None
+        lines = self._here((DEPLOYMENTS / "environment.example").read_text()).splitlines()
+        assigned = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "AWS_"))},
+            **assigned,
+            "GENERAL_LEVEL_WEBHOOK": webhook,
+            "PREFECT_WORKER_QUERY_SECONDS": "1",  # so that a test need not wait 15 s for a run
+        }
+
+    def _here(self, text: str) -> str:
+        for there, here in (
+            ("/opt/general-level/.venv/bin", str(Path(sys.executable).parent)),
+            ("/opt/general-level", str(CHECKOUT)),
+            ("/var/lib/general-level", str(self.root)),
+            ("4200", str(self.port)),
+        ):
+            text = text.replace(there, here)
+        return text
+
+    @contextmanager
+    def unit(self, name: str) -> Iterator[psutil.Process]:
+        """The process that a systemd unit starts; stopped at the end with all it started."""
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.read(DEPLOYMENTS / f"{name}.service")
+        command = shlex.split(self._here(unit["Service"]["ExecStart"]))
+        with open(self.log(name), "wb") as log:
+            process = subprocess.Popen(
+                command,
+                env=self.environment,
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        running = psutil.Process(process.pid)
+        try:
+            yield running
+        finally:
+            all_of_them = [*running.children(recursive=True), running]
+            process.terminate()
+            psutil.wait_procs(all_of_them, timeout=20)
+            for left in all_of_them:
+                if left.is_running():
+                    left.kill()
+            process.wait()
+
+    def log(self, name: str) -> Path:
+        return self.root / f"{name}.log"
+
+    def prefect(self, *arguments: str) -> str:
+        """Runs a `prefect` command in the site's environment; fails with what it said."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "prefect"), "--no-prompt", *arguments],
+            env=self.environment,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        answer = httpx.post(f"{self.url}/api/{path}", json=body or {}, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def start_night(self, **parameters: Any) -> str:
+        """Triggers the deployment; the flow run's id."""
+        given = {"catalogue_files": [str(self.bench.catalogue)], "base_catalogue": False}
+        told = self.prefect(
+            "deployment", "run", DEPLOYMENT, "--params", json.dumps(given | parameters)
+        )
+        (run_id,) = set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", told))
+        return run_id
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        (found,) = self.api("flow_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        return found
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        """The flow run once it has ended, well or not."""
+
+        def over() -> dict[str, Any] | None:
+            run = self.run(run_id)
+            over = run["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+            return run if over else None
+
+        return until(over, f"end of flow run {run_id}")
+
+    def artifacts(self, run_id: str) -> dict[str, dict[str, Any]]:
+        wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}}}
+        return {found["key"]: found for found in self.api("artifacts/filter", wanted)}
+
+    def levels(self) -> dict[str, float]:
+        with connect(Store(self.bench.store)) as database:
+            return dict(database.execute("SELECT model, level_2 FROM leaderboard").fetchall())
+
+
+class Webhook:
+    """A real receiver of alerts, on the loopback."""
+
+    secret = "/services/T0P-5ECRET"
+
+    def __init__(self) -> None:
+        self.alerts: list[dict[str, Any]] = []
+        received = self.alerts
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                received.append(json.loads(body))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}{self.secret}"
+
+
+@pytest.fixture(scope="module")
+def webhook() -> Iterator[Webhook]:
+    receiver = Webhook()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator[Site]:
+    """Server, work pool, deployment and worker, by the steps of docs/operations.md."""
+    site = Site(tmp_path_factory.mktemp("site"), webhook.url)
+    for paradigm in ("comprehension", "generation"):
+        task_id = site.bench.add_task(
+            f"Quiz {paradigm}",
+            "accuracy",
+            dict.fromkeys(range(4), "A"),
+            modality="image",
+            paradigm=paradigm,
+        )
+        site.bench.predict("good", task_id, dict.fromkeys(range(4), "A"))
+        site.bench.predict("half", task_id, {0: "A", 1: "A", 2: "B", "nobody": "A"})
+    with site.unit("general-level-server"):
+        until(lambda: _answers(f"{site.url}/api/health"), "the server's answer")
+        site.prefect("work-pool", "create", "general-level", "--type", "process")
+        site.prefect("deploy", "--prefect-file", str(DEPLOYMENTS / "prefect.yaml"), "--all")
+        with site.unit("general-level-worker") as site.worker:
+            yield site
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def night(site: Site) -> dict[str, Any]:
+    """The flow run of a first night that completed."""
+    run = site.ended(site.start_night())
+    assert run["state_type"] == "COMPLETED", site.log("general-level-worker").read_text()[-5000:]
+    return run
+
+
+def test_a_night_runs_on_the_worker_and_publishes(site: Site, night: dict[str, Any]) -> None:
+    assert site.levels() == {"good": 100.0, "half": 50.0}
+    assert set(night["tags"]) == {"general-level", "nightly", "store:store"}
+    artifacts = site.artifacts(night["id"])
+    assert {"leaderboard", "night", "rescored", "coverage", "quarantine", "stages"} <= set(
+        artifacts
+    )
+    rescored = {row["model"]: row for row in json.loads(artifacts["rescored"]["data"])}
+    assert (rescored["half"]["tasks scored"], rescored["half"]["why"]) == (2, "2 new")
+    (counted,) = json.loads(artifacts["quarantine"]["data"])
+    assert (counted["stage"], counted["rows"]) == ("score", 2)
+    stages = [row["stage"] for row in json.loads(artifacts["stages"]["data"])]
+    assert stages == ["ingest", "score", "publish"]
+    assert "no failure" in artifacts["night"]["data"]
+
+
+def test_the_scheduler_plans_the_nights_to_come(site: Site) -> None:
+    def planned() -> list[dict[str, Any]]:
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+        return [run for run in site.api("flow_runs/filter", wanted) if run["auto_scheduled"]]
+
+    runs = until(planned, "scheduled runs")
+    assert {run["expected_start_time"][11:19] for run in runs} == {"02:00:00"}
+    assert runs[0]["parameters"]["store_url"] == site.bench.store
+
+
+def test_a_level_that_fell_is_told(site: Site, night: dict[str, Any], webhook: Webhook) -> None:
+    site.bench.predict("good", "image.generation.quiz-generation", {0: "A"})
+    del webhook.alerts[:]
+    run = site.ended(site.start_night())
+    assert run["state_type"] == "COMPLETED"
+    (alert,) = webhook.alerts
+    assert alert["event"] == "regressed"
+    fallen = {(f["level"]): (f["score_before"], f["score"]) for f in alert["regressions"]}
+    assert fallen[2] == (100.0, 62.5)
+    assert "good: level 2 fell to 62.50 (was 100.00)" in alert["text"]
+    # The night after, nothing fell any more.
+    site.ended(site.start_night())
+    assert len(webhook.alerts) == 1
+
+
+def test_a_failed_night_is_told_and_leaves_the_results(
+    site: Site, night: dict[str, Any], webhook: Webhook
+) -> None:
+    before = site.levels()
+    del webhook.alerts[:]
+    run = site.ended(site.start_night(dataset=str(site.root / "absent")))
+    assert run["state_type"] == "FAILED"
+    (alert,) = until(lambda: webhook.alerts, "the alert")
+    assert alert["event"] == "failed"
+    assert "absent does not exist" in alert["text"]
+    assert alert["store"] == site.bench.store
+    assert site.levels() == before
+
+
+def test_a_killed_night_is_told_and_the_next_one_completes(
+    site: Site, night: dict[str, Any], webhook: Webhook
+) -> None:
+    pipe = site.root / "endless.csv"  # nobody writes to it: reading it lasts until the kill
+    os.mkfifo(pipe)
+    del webhook.alerts[:]
+    run_id = site.start_night(results=[str(pipe)])
+    until(lambda: site.run(run_id)["state_type"] == "RUNNING", "the run's start")
+    (process,) = until(lambda: _processes_of(run_id), "the run's process")
+    process.send_signal(signal.SIGKILL)
+    assert site.ended(run_id)["state_type"] == "CRASHED"
+    (alert,) = until(lambda: webhook.alerts, "the alert")
+    assert alert["event"] == "crashed"
+    assert site.ended(site.start_night())["state_type"] == "COMPLETED"
+
+
+def _processes_of(run_id: str) -> list[psutil.Process]:
+    """The process that the worker started for a flow run: Prefect names the run to it so."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run_id.replace(
+                "-", ""
+            ):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [process for process in found if process.parent() not in found]
+
+
+def test_the_webhook_is_a_secret(site: Site, night: dict[str, Any], webhook: Webhook) -> None:
+    logs = json.dumps(site.api("logs/filter"))
+    assert "published" in logs
+    for text in (logs, *(site.log(f"general-level-{u}").read_text() for u in ("server", "worker"))):
+        assert webhook.secret not in text
+
+
+def test_prefect_takes_the_automation(site: Site) -> None:
+    site.prefect("automation", "create", "--from-file", str(DEPLOYMENTS / "automation.yaml"))
+    (automation,) = site.api("automations/filter")
+    assert automation["name"] == "general-level night failed"
+    assert "prefect.flow-run.Crashed" in automation["trigger"]["expect"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_the_dashboard_shows_the_night(site: Site, night: dict[str, Any], tmp_path: Path) -> None:
+    tasks = ["ingest good (2 files)", "score half (2 tasks)", "build results"]
+    page = f"{site.url}/runs/flow-run/{night['id']}"
+    assert _missing([night["name"], *tasks, "Artifacts"], page, tmp_path) == []
+    artifact = site.artifacts(night["id"])["night"]
+    words = ["Scored again", "Quarantine, by reason", "no reference has this id: ignored"]
+    page = f"{site.url}/artifacts/artifact/{artifact['id']}"
+    assert _missing([night["name"], *words], page, tmp_path) == []
+
+
+def _missing(words: list[str], url: str, profile: Path) -> list[str]:
+    """Those of the words that a page does not show, looked at a few times: its scripts load what
+    it shows piece by piece, and a loaded machine may let the browser's time run out first."""
+    missing = words
+    for _ in range(5):
+        page = _browse(url, profile)
+        missing = [word for word in words if word not in page]
+        if not missing:
+            break
+    return missing
+
+
+def _browse(url: str, profile: Path) -> str:
+    """The text of a page once its scripts have run."""
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-sync"
+    flags += " disable-background-networking disable-component-update dump-dom"
+    command = [str(CHROMIUM), *(f"--{flag}" for flag in flags.split())]
+    # A tall window: lines below its edge are not drawn, and so not in the page.
+    command += ["--window-size=1400,1600", "--virtual-time-budget=20000"]
+    command += [f"--user-data-dir={profile / 'chromium'}", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", done.stdout)))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")
+@pytest.mark.parametrize("name", ["general-level-server", "general-level-worker"])
+def test_the_units_are_ones_that_systemd_takes(name: str, tmp_path: Path) -> None:
+    # systemd looks whether the command is there: on this machine it is elsewhere.
+    here = str(Path(sys.executable).parent)
+    text = (DEPLOYMENTS / f"{name}.service").read_text()
+    unit = tmp_path / f"{name}.service"
+    unit.write_text(text.replace("/opt/general-level/.venv/bin", here))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert name not in done.stderr, done.stderr
