@@ -132,7 +132,8 @@ def array_of_file(value: Any, key: str | None = None) -> Array:
 def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
     """An image as an array (height, width, 3) for `RGB`, (height, width) for `L` (grey).
 
-    `label` keeps the stored numbers of a palette or grey image (class ids, 16 bits if it has them).
+    `label` keeps the stored numbers of a palette or grey image (class ids, 16 bits if it has them);
+    `grey` keeps the 16 bits of a grey image that has them and is `L` otherwise.
 
     Raises:
         Refused: when it is no image, truncated, or has more than `PIXEL_LIMIT` pixels.
@@ -144,6 +145,8 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
+            if mode == "grey":
+                return np.asarray(image if image.mode.startswith("I") else image.convert("L"))
             if mode != "label" and image.mode.startswith("I"):
                 raise Refused(f"{name} has 16 bits a pixel: expected 8")
             if mode == "label":

@@ -21,7 +21,7 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tasks.metrics import Batch, detection, get_metric
+from tasks.metrics import Batch, detected, get_metric
 from tasks.metrics.boxes import box3d_iou
 
 THRESHOLDS = {
@@ -694,7 +694,7 @@ def test_recall_at_50_edges():
 def test_label_numbers_are_exact_in_a_float_and_differ():
     numbers = defaultdict(list)
     for i in range(20000):
-        numbers[detection._label_number(str(i))].append(i)
+        numbers[detected.label_number(str(i))].append(i)
     assert len(numbers) == 20000
     assert all(0 < number < 2**53 for number in numbers)
 

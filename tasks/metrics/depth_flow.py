@@ -238,10 +238,9 @@ class _MatteMetric(FrameMetric):
         if _is_array(value):
             stored = load_array(value)
         else:
-            stored = load_image(value, "label")
-            if stored.dtype.itemsize == 1:
-                # The numbers of a palette image are no grey values, so it is read as grey.
-                stored = load_image(value, "L")
+            stored = load_image(value, "grey")
+            if stored.dtype.itemsize > 1:
+                stored = stored.astype(np.uint16)
         if stored.dtype.kind == "f":
             if stored.min() < 0 or stored.max() > 1:
                 raise Refused(f"{name_of(value)}: expected alpha on 0..1")

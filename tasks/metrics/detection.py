@@ -1,5 +1,4 @@
-"""Average precision of detections in the COCO protocol: boxes, masks, keypoints, boxes in space,
-sets of points; and the recall of relation triples.
+"""Average precision of detections in the COCO protocol.
 
 An image's statistics are its outcomes, not its score: how many objects of each class there were,
 and for every detection its score and at which thresholds it was right. Precision and recall are
@@ -8,416 +7,53 @@ made from them for any set of images, as COCO makes them from all.
 
 from __future__ import annotations
 
-import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.media import Refused, decode, is_file, load_array
-from tasks.metrics.base import Batch, Metric, StructureMetric, register
+from tasks.media import Refused, decode
+from tasks.metrics.base import Batch, Metric, register
 from tasks.metrics.boxes import (
     Bools,
     Floats,
     Ints,
-    box3d_iou,
-    box_iou,
-    keypoint_similarity,
-    run_iou,
+)
+from tasks.metrics.detected import (
+    BOXES,
+    MASKS,
+    PAIR_NUMBERS,
+    POINTS,
+    UNLABELLED,
+    WRAPPED_MASKS,
+    Boxes,
+    Boxes3d,
+    Entry,
+    Keypoints,
+    Masks,
+    PointSets,
+    Shape,
+    entries_of,
+    has_any,
+    labels_of,
+    mask_size,
+    number48,
+    scores_of,
 )
 from tasks.metrics.masks import (
     Rle,
-    Size,
-    by,
     is_rle,
-    read_mask,
-    read_rles,
-    read_size,
     try_rles,
-    unwrap,
 )
 
 _COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
-
-Entry = dict[str, Any]
-
-#: Under which an object may list its detections.
-_LISTS = ("detections", "annotations", "objects", "instances", "predictions")
-#: Columns of an object that holds all detections at once, and the field of one detection.
-_COLUMNS = {
-    "boxes": "box",
-    "bboxes": "bbox",
-    "boxes_3d": "box_3d",
-    "masks": "mask",
-    "segmentations": "segmentation",
-    "scores": "score",
-    "confidences": "confidence",
-    "labels": "label",
-    "classes": "class",
-    "categories": "category",
-    "category_ids": "category_id",
-    "areas": "area",
-    "keypoints": "keypoints",
-    "iscrowd": "iscrowd",
-}
-_LABELS = ("label", "category", "category_id", "class")
-_WRAPPED_MASKS = ("mask", "segmentation", "polygons", "polygon", "rle")
-_MASKS = (*_WRAPPED_MASKS, "counts")
-_BOXES = ("bbox", "box", "bbox_2d")
-_BOXES_3D = ("box_3d", "box3d", "bbox_3d", "bbox3d", "box", "bbox")
-_POINTS = ("points", "indices", "point_indices", "mask")
-#: The label number of what has no label.
-_UNLABELLED = 0
-#: No number may be larger: volumes and squares of those up to it are still finite.
-_LARGEST = 1e100
-#: Numbers of the arrays that a comparison of pairs may fill at once.
-_PAIR_NUMBERS = 8_000_000
-
-
-def _value(value: Any) -> Any:
-    """A document's value; a text that is itself a JSON document is read (models answer in text)."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError):
-        raise Refused(f"expected a structure, found the text {value!r:.60}") from None
-
-
-def _entries(value: Any, sizes: Sequence[int], scored: bool) -> list[Entry]:
-    """The detections or reference objects of one image, one mapping each.
-
-    Args:
-        sizes: how many numbers a box given as a plain list may have.
-        scored: whether a plain list goes on with a score (predictions) or a label (references).
-    """
-    value = _value(value)
-    if isinstance(value, dict) and not is_file(value):
-        value = _rows(value)
-    elif isinstance(value, list) and value and not isinstance(value[0], (dict, list)):
-        value = [value]
-    if not isinstance(value, list):
-        raise Refused("expected a list of objects or of boxes")
-    return [item if type(item) is dict else _plain(item, sizes, scored) for item in value]
-
-
-def _rows(value: Entry) -> list[Any]:
-    for name in _LISTS:
-        if isinstance(value.get(name), list):
-            return value[name]
-    # `keypoints` alone is one person's, or the list of everybody's.
-    several = any(name in value for name in _COLUMNS if name not in ("keypoints", "iscrowd"))
-    if not several:
-        return [value]
-    columns = {_COLUMNS[n]: v for n, v in value.items() if n in _COLUMNS and v is not None}
-    if not all(isinstance(column, list) for column in columns.values()):
-        raise Refused(f"expected lists under {', '.join(columns)}")
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{length} of {name}" for name, length in lengths.items())
-        raise Refused(f"expected as many of each, found {found}")
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _plain(item: Any, sizes: Sequence[int], scored: bool) -> Entry:
-    if not isinstance(item, list):
-        raise Refused(f"expected an object or a box in the list, found {item!r:.60}")
-    rest = list(item)
-    label = rest.pop() if rest and isinstance(rest[-1], str) else None
-    size = max((size for size in sizes if size <= len(rest)), default=0)
-    entry, extra = {"box": rest[:size]}, rest[size:]
-    if scored and extra:
-        entry["score"] = extra.pop(0)
-    if extra and label is None:
-        label = extra.pop(0)
-    if not size or extra:
-        wanted = " or ".join(map(str, sizes)) or "no"
-        raise Refused(f"expected a box of {wanted} numbers, found {item!r:.80}")
-    return entry if label is None else entry | {"label": label}
-
-
-def _first(entry: Entry, names: Sequence[str]) -> Any:
-    for name in names:
-        if (value := entry.get(name)) is not None:
-            return value
-    return None
-
-
-def _floats(rows: list[Any], what: str) -> Floats:
-    try:
-        array = load_array(rows).astype(np.float64)
-    except Refused as error:
-        raise Refused(f"{what}: {error}") from None
-    if np.abs(array).max() > _LARGEST:
-        raise Refused(f"{what}: a number is beyond {_LARGEST}")
-    return array
-
-
-def _scores(entries: Sequence[Entry]) -> Floats:
-    """Confidences; a detection without one counts as certain."""
-    scores = [entry.get("score", entry.get("confidence", 1.0)) for entry in entries]
-    if not scores:
-        return np.zeros(0)
-    array = _floats(scores, "the scores")
-    if array.ndim != 1:
-        raise Refused("expected a number as the score")
-    return array
-
-
-def _labels(entries: Sequence[Entry]) -> Ints:
-    labels = [_first(entry, _LABELS) for entry in entries]
-    if None in labels:
-        if any(label is not None for label in labels):
-            raise Refused("some of the objects have a label and others have none")
-        return np.full(len(labels), _UNLABELLED)
-    try:
-        return np.array([_label_number(label) for label in labels], dtype=np.int64)
-    except TypeError:
-        raise Refused("expected a text or a number as the label") from None
-
-
-@lru_cache(maxsize=65536, typed=True)
-def _label_number(label: str | float) -> int:
-    """A number for a label, the same in every run, that a float holds exactly; never 0."""
-    if isinstance(label, bool) or not isinstance(label, (str, int, float)):
-        raise TypeError(label)
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
-    return _number48(str(label).strip()) or 1
-
-
-def _number48(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big")
-
-
-class _Shape(ABC):
-    """How one image's detections and references are read and compared."""
-
-    #: Numbers that the comparison of one pair fills, roughly.
-    cost: int = 10
-
-    @abstractmethod
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Any:
-        """The shapes: an array with one row each, or a list. Raises `Refused`."""
-
-    @abstractmethod
-    def similarity(self, given: Any, expected: Any, i: Ints, j: Ints, crowd: Bools) -> Floats:
-        """How alike shapes `given[i]` and `expected[j]` are, 0..1, pair by pair."""
-
-    def void(self, expected: Any) -> Bools:
-        """Which reference shapes cannot be asked for, whatever their `iscrowd`."""
-        return np.zeros(len(expected), dtype=bool)
-
-    @property
-    def kind(self) -> Hashable:
-        """Shapes of equal kind are compared together."""
-        return self
-
-
-@dataclass(frozen=True)
-class _Boxes(_Shape):
-    """Boxes in an image, rows of x1, y1, x2, y2, area."""
-
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Floats:
-        if not entries:
-            return np.zeros((0, 5))
-        rows = [_first(entry, _BOXES) for entry in entries]
-        if any(row is None for row in rows):
-            raise Refused("expected a box: [x, y, w, h] as bbox or [x1, y1, x2, y2] as box")
-        array = _floats(rows, "the boxes")
-        if array.shape != (len(rows), 4):
-            raise Refused(f"expected boxes of 4 numbers, found shape {array.shape[1:]}")
-        sized = np.array([entry.get("bbox") is not None for entry in entries])[:, None]
-        first, second = array[:, :2], array[:, 2:]
-        sides = np.where(sized, second, second - first)
-        if (sides < 0).any():
-            bad = array[(sides < 0).any(axis=1)][0].tolist()
-            raise Refused(f"the box {bad} has a negative width or height")
-        boxes = np.empty((len(rows), 5))
-        boxes[:, :2], boxes[:, 2:4] = first, np.where(sized, first + second, second)
-        boxes[:, 4] = sides[:, 0] * sides[:, 1]
-        return boxes
-
-    def similarity(self, given: Floats, expected: Floats, i: Ints, j: Ints, crowd: Bools) -> Floats:
-        return box_iou(given[i], expected[j], crowd)
-
-
-@dataclass(frozen=True)
-class _Boxes3d(_Shape):
-    """Boxes in space, rows of x, y, z, dx, dy, dz, yaw."""
-
-    cost = 400
-
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Floats:
-        rows = [self._row(entry) for entry in entries]
-        if not rows:
-            return np.zeros((0, 7))
-        array = _floats(rows, "the boxes")
-        if array.shape != (len(rows), 7):
-            raise Refused("expected boxes [x, y, z, dx, dy, dz] or [x, y, z, dx, dy, dz, yaw]")
-        if (array[:, 3:6] < 0).any():
-            raise Refused("a box has a negative size")
-        return array
-
-    def _row(self, entry: Entry) -> list[Any]:
-        row = _first(entry, _BOXES_3D)
-        if row is None and "center" in entry and "size" in entry:
-            parts = entry["center"], entry["size"]
-            if not all(isinstance(part, list) and len(part) == 3 for part in parts):
-                raise Refused("expected center and size as lists of 3 numbers")
-            row = [*parts[0], *parts[1], entry.get("yaw", 0.0)]
-        if not isinstance(row, list):
-            raise Refused("expected a box [x, y, z, dx, dy, dz(, yaw)]")
-        return [*row, 0.0] if len(row) == 6 else row
-
-    def similarity(self, given: Floats, expected: Floats, i: Ints, j: Ints, crowd: Bools) -> Floats:
-        return box3d_iou(given[i], expected[j])
-
-
-class _Runs(_Shape):
-    """Sets of positions, each as its runs."""
-
-    cost = 400
-
-    def similarity(
-        self, given: list[Ints], expected: list[Ints], i: Ints, j: Ints, crowd: Bools
-    ) -> Floats:
-        return run_iou(given, expected, i, j, crowd)
-
-
-@dataclass(frozen=True)
-class _Masks(_Runs):
-    """Masks of one image of that height and width."""
-
-    size: Size | None
-
-    @property
-    def kind(self) -> Hashable:
-        return _Masks
-
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> list[Ints]:
-        if not all(_has_any(entry, _MASKS) for entry in entries):
-            raise Refused("expected a mask of every object: COCO RLE, polygons, an image ...")
-        values = [unwrap(entry)[0] for entry in entries]
-        if all(map(is_rle, values)):
-            masks = read_rles(values)
-        else:
-            read = [read_mask(entry, self.size) for entry in entries]
-            masks = [mask if isinstance(mask, Rle) else Rle.of(mask) for mask in read]
-        for mask in masks:
-            if mask.size != (size := self.size or masks[0].size):
-                raise Refused(f"expected a mask of {by(size)}, found one of {by(mask.size)}")
-        return [mask.edges for mask in masks]
-
-
-@dataclass(frozen=True)
-class _PointSets(_Runs):
-    """Instances in a point cloud, each the numbers of its points."""
-
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> list[Ints]:
-        return [self._runs(_first(entry, _POINTS)) for entry in entries]
-
-    def _runs(self, value: Any) -> Ints:
-        if value is None:
-            raise Refused("expected the indices of an instance's points")
-        array = load_array(value)
-        if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0:
-            raise Refused("expected indices of points: a list of whole numbers from 0 on")
-        indices = np.sort(array.astype(np.int64))
-        if (indices[1:] == indices[:-1]).any():
-            raise Refused("expected indices of points (not a mask of 0 and 1), found one twice")
-        begins = np.flatnonzero(np.diff(indices, prepend=-2) > 1)
-        ends = np.append(begins[1:], len(indices)) - 1
-        return np.column_stack([indices[begins], indices[ends] + 1]).ravel()
-
-
-@dataclass(frozen=True)
-class _Keypoints(_Shape):
-    """Keypoints, rows of area, a box twice as large as the object, and x, y, visibility of each."""
-
-    count: int
-
-    @property
-    def cost(self) -> int:
-        return 10 * max(self.count, 1)
-
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Floats:
-        width = 5 + 3 * self.count
-        if not entries:
-            return np.zeros((0, width))
-        rows = [entry.get("keypoints") for entry in entries]
-        array = _floats(rows, "the keypoints")
-        if array.ndim == 3 and array.shape[2] == 2:
-            array = np.pad(array, ((0, 0), (0, 0), (0, 1)), constant_values=2)
-        if array.ndim == 2 and array.shape[1] % 3 == 0:
-            array = array.reshape(len(array), -1, 3)
-        if array.shape[1:] != (self.count, 3):
-            raise Refused(f"expected {self.count} keypoints x, y, v, found {array.shape[1:]}")
-        table = np.zeros((len(array), width))
-        table[:, 5:] = array.reshape(len(array), -1)
-        if not scored:
-            table[:, :5] = [self._extent(e, k) for e, k in zip(entries, array, strict=True)]
-        return table
-
-    def _extent(self, entry: Entry, keypoints: Floats) -> list[float]:
-        """Area and box of a reference, the box doubled on every side as COCO does."""
-        labelled = keypoints[keypoints[:, 2] > 0, :2]
-        if _has_any(entry, _BOXES):
-            x1, y1, x2, y2, area = _Boxes().read([entry], scored=False)[0]
-        elif len(labelled):
-            (x1, y1), (x2, y2) = labelled.min(axis=0), labelled.max(axis=0)
-            area = (x2 - x1) * (y2 - y1)
-        else:
-            # Nowhere: nothing resembles it.
-            return [0.0, np.inf, np.inf, -np.inf, -np.inf]
-        if "area" in entry:
-            area = _floats([entry["area"]], "the area")[0]
-        if area < 0:
-            raise Refused("expected an area from 0 on")
-        width, height = x2 - x1, y2 - y1
-        return [area, x1 - width, y1 - height, x2 + width, y2 + height]
-
-    def void(self, expected: Floats) -> Bools:
-        return np.asarray(expected[:, 7::3].max(axis=1, initial=0.0) <= 0)
-
-    def similarity(self, given: Floats, expected: Floats, i: Ints, j: Ints, crowd: Bools) -> Floats:
-        keypoints = given[i, 5:].reshape(len(i), self.count, 3)
-        return keypoint_similarity(keypoints, expected[j])
-
-
-def _has_any(entry: Entry, names: Sequence[str]) -> bool:
-    # Data sets of boxes often carry an empty list as segmentation.
-    return any(map(entry.get, names))
-
-
-def _mask_size(entries: Sequence[Entry]) -> Size | None:
-    """Height and width of masks, as the first to state it does, or as far as polygons reach."""
-    polygons: list[Any] = []
-    for entry in entries:
-        value, beside = unwrap(entry)
-        if beside is not None:
-            return beside
-        if is_rle(value):
-            return read_rles([value])[0].size
-        if isinstance(value, list) and not isinstance(entry.get("mask"), list):
-            polygons += value if value and isinstance(value[0], list) else [value]
-    if not polygons:
-        return None
-    try:
-        points = np.concatenate([np.asarray(p, dtype=np.float64).ravel() for p in polygons])
-        width, height = (int(np.ceil(points[axis::2].max())) + 1 for axis in (0, 1))
-    except (ValueError, TypeError, OverflowError):
-        raise Refused("expected polygons [x1, y1, x2, y2, ...] of numbers") from None
-    return read_size([max(height, 1), max(width, 1)])
 
 
 @dataclass(slots=True)
@@ -428,8 +64,8 @@ class _Side:
     boxes: Floats | None = None
     scores: Floats | None = None
 
-    def shapes(self, shape: _Shape, *, scored: bool) -> Any:
-        if self.boxes is not None and isinstance(shape, _Boxes):
+    def shapes(self, shape: Shape, *, scored: bool) -> Any:
+        if self.boxes is not None and isinstance(shape, Boxes):
             return self.boxes
         return shape.read(self.entries, scored=scored)
 
@@ -441,7 +77,7 @@ def _decode_masks(sides: Sequence[_Side]) -> None:
         (entry, name)
         for side in sides
         for entry in side.entries
-        for name in _WRAPPED_MASKS
+        for name in WRAPPED_MASKS
         if is_rle(entry.get(name))
     ]
     for (entry, name), mask in zip(found, try_rles([e[n] for e, n in found]), strict=True):
@@ -463,7 +99,7 @@ def _at_once(sides: Sequence[_Side], read: Callable[[list[Entry]], Floats]) -> l
 class _Image:
     """One instance as read, or why it could not be."""
 
-    shape: _Shape | None = None
+    shape: Shape | None = None
     labels: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     scores: Floats = field(default_factory=lambda: np.zeros(0))
     given: Any = None
@@ -550,7 +186,7 @@ class _AveragePrecision(Metric):
     @abstractmethod
     def shape(
         self, detections: Sequence[Entry], references: Sequence[Entry], task_type: str
-    ) -> _Shape:
+    ) -> Shape:
         """How an image is to be read and compared. Raises `Refused`."""
 
     def compute(self, batch: Batch) -> pl.DataFrame:
@@ -558,7 +194,7 @@ class _AveragePrecision(Metric):
         given = self._sides(documents, scored=True)
         wanted = self._sides(expected, scored=False)
         images = [self._read(*pair, batch.task_type) for pair in zip(given, wanted, strict=True)]
-        headers = [_number48(f"{d}\n{e}") for d, e in zip(documents, expected, strict=True)]
+        headers = [number48(f"{d}\n{e}") for d, e in zip(documents, expected, strict=True)]
         alike: dict[Hashable, list[int]] = defaultdict(list)
         for row, image in enumerate(images):
             if image.shape is not None:
@@ -582,7 +218,7 @@ class _AveragePrecision(Metric):
         packed = []
         for document in documents:
             try:
-                side = _Side(_entries(decode(document), self.box_sizes, scored))
+                side = _Side(entries_of(decode(document), self.box_sizes, scored))
             except Refused as error:
                 sides.append(error)
                 continue
@@ -591,7 +227,7 @@ class _AveragePrecision(Metric):
                 packed.append(side)
         _decode_masks(packed)
         good = [side for side in sides if isinstance(side, _Side)]
-        if scored and (scores := _at_once(good, _scores)):
+        if scored and (scores := _at_once(good, scores_of)):
             for side, found in zip(good, scores, strict=True):
                 side.scores = found
         self.prepare(good, scored=scored)
@@ -605,7 +241,7 @@ class _AveragePrecision(Metric):
             if isinstance(expected, Refused):
                 raise expected
             references = expected.entries
-            reference_labels = _labels(references)
+            reference_labels = labels_of(references)
             crowd = np.array([bool(entry.get("iscrowd")) for entry in references], dtype=bool)
             alone = self.shape((), references, task_type)
             shapes = expected.shapes(alone, scored=False)
@@ -616,8 +252,8 @@ class _AveragePrecision(Metric):
             if isinstance(given, Refused):
                 raise given
             detections = given.entries
-            labels = _labels(detections)
-            scores = _scores(detections) if given.scores is None else given.scores
+            labels = labels_of(detections)
+            scores = scores_of(detections) if given.scores is None else given.scores
             shape = self.shape(detections, references, task_type)
             if shape != alone:
                 shapes = expected.shapes(shape, scored=False)
@@ -642,10 +278,10 @@ class _AveragePrecision(Metric):
 
         # Where a side has no labels, everything is compared with everything.
         blind = np.zeros(len(rows), dtype=bool)
-        blind[image[label == _UNLABELLED]] = True
-        blind[reference_image[reference_label == _UNLABELLED]] = True
-        label = np.where(blind[image], _UNLABELLED, label)
-        compared = np.where(blind[reference_image], _UNLABELLED, reference_label)
+        blind[image[label == UNLABELLED]] = True
+        blind[reference_image[reference_label == UNLABELLED]] = True
+        label = np.where(blind[image], UNLABELLED, label)
+        compared = np.where(blind[reference_image], UNLABELLED, reference_label)
 
         names, number = np.unique(np.concatenate([label, compared]), return_inverse=True)
         group = image * len(names) + number[: len(label)]
@@ -684,7 +320,7 @@ class _AveragePrecision(Metric):
 
     def _similar(
         self,
-        shape: _Shape,
+        shape: Shape,
         given: Any,
         expected: Any,
         crowd: Bools,
@@ -695,7 +331,7 @@ class _AveragePrecision(Metric):
         the lowest threshold, and how alike they are."""
         lowest = self._enough().min()
         parts = []
-        for i, j in ranges.pairs(max(1, _PAIR_NUMBERS // shape.cost)):
+        for i, j in ranges.pairs(max(1, PAIR_NUMBERS // shape.cost)):
             similarity = shape.similarity(given, expected, order[i], j, crowd[j])
             kept = similarity >= lowest
             parts.append((i[kept], j[kept], similarity[kept]))
@@ -748,7 +384,7 @@ class _AveragePrecision(Metric):
         sole[owner] = group % len(names)
         sole[~alone] = -1
         only = sole[unit]
-        either = (names[number] == _UNLABELLED) | (names[only] == _UNLABELLED)
+        either = (names[number] == UNLABELLED) | (names[only] == UNLABELLED)
         return np.where((only >= 0) & either, only, number)
 
 
@@ -876,21 +512,21 @@ class _ImageAveragePrecision(_AveragePrecision):
     box_sizes = (4,)
 
     def prepare(self, sides: Sequence[_Side], *, scored: bool) -> None:
-        boxes = _at_once(sides, lambda entries: _Boxes().read(entries, scored=scored))
+        boxes = _at_once(sides, lambda entries: Boxes().read(entries, scored=scored))
         for side, found in zip(sides, boxes or (), strict=boxes is not None):
             side.boxes = found
 
     def shape(
         self, detections: Sequence[Entry], references: Sequence[Entry], task_type: str
-    ) -> _Shape:
+    ) -> Shape:
         if "segment" not in task_type:
-            if not all(_has_any(entry, _MASKS) for entry in references):
-                return _Boxes()
-            given = bool(detections) and all(_has_any(entry, _MASKS) for entry in detections)
-            boxed = all(_has_any(entry, _BOXES) for entry in references)
+            if not all(has_any(entry, MASKS) for entry in references):
+                return Boxes()
+            given = bool(detections) and all(has_any(entry, MASKS) for entry in detections)
+            boxed = all(has_any(entry, BOXES) for entry in references)
             if not given and boxed:
-                return _Boxes()
-        return _Masks(_mask_size([*references, *detections]))
+                return Boxes()
+        return Masks(mask_size([*references, *detections]))
 
 
 @register
@@ -943,13 +579,13 @@ class KeypointAveragePrecision50(_AveragePrecision):
 
     def shape(
         self, detections: Sequence[Entry], references: Sequence[Entry], task_type: str
-    ) -> _Shape:
+    ) -> Shape:
         for entry in (*references, *detections):
             value = entry.get("keypoints")
             if not isinstance(value, list) or not value:
                 break
-            return _Keypoints(len(value) if isinstance(value[0], list) else len(value) // 3)
-        return _Keypoints(0)
+            return Keypoints(len(value) if isinstance(value[0], list) else len(value) // 3)
+        return Keypoints(0)
 
 
 class _SpaceAveragePrecision(_AveragePrecision):
@@ -968,11 +604,11 @@ class _SpaceAveragePrecision(_AveragePrecision):
 
     def shape(
         self, detections: Sequence[Entry], references: Sequence[Entry], task_type: str
-    ) -> _Shape:
+    ) -> Shape:
         deciding = references or detections
-        if deciding and all(_has_any(entry, _POINTS) for entry in deciding):
-            return _PointSets()
-        return _Boxes3d()
+        if deciding and all(has_any(entry, POINTS) for entry in deciding):
+            return PointSets()
+        return Boxes3d()
 
 
 @register
@@ -988,115 +624,3 @@ class MeanAveragePrecision50(_SpaceAveragePrecision):
 
     id = "map50"
     thresholds = np.array([0.50])
-
-
-@dataclass(frozen=True, slots=True)
-class _Relation:
-    """A relation triple: its texts, and the boxes of subject and object if it has both."""
-
-    texts: tuple[str, str, str]
-    score: float
-    boxes: Floats | None
-
-
-_PARTS = (("subject",), ("predicate", "relation"), ("object",))
-
-
-@register
-class RecallAt50(StructureMetric):
-    """R@50: share of an image's relations among the 50 most confident predicted, mean; 0..1.
-
-    As in scene graph generation (arXiv:1608.00187, arXiv:1711.06640). A prediction is a list of
-    triples [subject, predicate, object(, score)] of texts, or of objects {"subject", "predicate" or
-    "relation", "object", "score"}, the list itself or under "relations", "relationships" or
-    "triples". Subject and object may be {"label", "box" or "bbox"}. References are the same; their
-    scores are not looked at.
-
-    Texts are equal regardless of case and spacing. Where a reference and a prediction both have the
-    boxes of subject and object, each must also have an IoU of 0.5 or more. Equal scores (1 if
-    absent) keep the order given. A relation is found or not: naming it twice gains nothing. Images
-    without relations do not count; if there are no others the score is 0.
-    """
-
-    id = "recall_at_50"
-    payload = "json"
-    statistics = ("found", "relations")
-
-    def read_prediction(self, value: Any) -> list[_Relation]:
-        relations = _relations(value)
-        return sorted(relations, key=lambda relation: -relation.score)[:50]
-
-    def read_reference(self, value: Any) -> list[_Relation]:
-        return _relations(value)
-
-    def measure(
-        self, prediction: list[_Relation], reference: list[_Relation]
-    ) -> tuple[float, float]:
-        named: dict[tuple[str, str, str], list[_Relation]] = defaultdict(list)
-        for relation in prediction:
-            named[relation.texts].append(relation)
-        found: set[int] = set()
-        compared: list[int] = []
-        boxes: tuple[list[Floats], list[Floats]] = [], []
-        for number, relation in enumerate(reference):
-            for given in named.get(relation.texts, ()):
-                if relation.boxes is None or given.boxes is None:
-                    found.add(number)
-                else:
-                    compared.append(number)
-                    boxes[0].append(given.boxes)
-                    boxes[1].append(relation.boxes)
-        if compared:
-            sides = [np.concatenate(side) for side in boxes]
-            overlap = box_iou(sides[0], sides[1], np.zeros(len(sides[0]), dtype=bool))
-            near = (overlap.reshape(-1, 2) >= 0.5).all(axis=1)
-            found.update(np.array(compared)[near].tolist())
-        return float(len(found)), float(len(reference))
-
-    def measure_worst(self, reference: list[_Relation]) -> tuple[float, float]:
-        return 0.0, float(len(reference))
-
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        mean = self.instance_scores(stats).mean()
-        return float(mean) if mean is not None else 0.0  # type: ignore[arg-type]
-
-    def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
-        share = pl.col("found") / pl.col("relations")
-        return stats.select(pl.when(pl.col("relations") > 0).then(share)).to_series()
-
-
-def _relations(value: Any) -> list[_Relation]:
-    value = _value(value)
-    if isinstance(value, dict):
-        listed = _first(value, ("relations", "relationships", "triples"))
-        value = [value] if listed is None else listed
-    elif isinstance(value, list) and value and isinstance(value[0], str):
-        value = [value]
-    if not isinstance(value, list):
-        raise Refused("expected a list of triples [subject, predicate, object]")
-    parts = [_parts(item) for item in value]
-    scores = _scores([{"score": score} for *_, score in parts]).tolist()
-    boxed = [all(_has_any(end, _BOXES) for end in ends) for _, ends, _ in parts]
-    ends = [end for (_, ends, _), yes in zip(parts, boxed, strict=True) if yes for end in ends]
-    pairs = iter(_Boxes().read(ends, scored=False).reshape(-1, 2, 5))
-    return [
-        _Relation(texts, score, next(pairs) if yes else None)
-        for (texts, *_), score, yes in zip(parts, scores, boxed, strict=True)
-    ]
-
-
-def _parts(item: Any) -> tuple[tuple[str, str, str], list[Entry], Any]:
-    """Texts of a triple, its subject and object as mappings, and its score."""
-    if isinstance(item, list) and len(item) in (3, 4):
-        parts, score = item[:3], item[3] if len(item) == 4 else 1.0
-    elif isinstance(item, dict):
-        parts = [_first(item, names) for names in _PARTS]
-        score = item.get("score", item.get("confidence", 1.0))
-    else:
-        raise Refused(f"expected [subject, predicate, object], found {item!r:.80}")
-    whole = [part if isinstance(part, dict) else {"label": part} for part in parts]
-    texts = [_first(part, (*_LABELS, "name")) for part in whole]
-    if not all(isinstance(text, str) for text in texts):
-        raise Refused(f"expected texts as subject, predicate and object, found {item!r:.80}")
-    subject, predicate, target = (" ".join(text.split()).casefold() for text in texts)
-    return (subject, predicate, target), [whole[0], whole[2]], score
