@@ -70,3 +70,28 @@ def test_gain_of_passing_a_specialist_is_exact(database):
     ).fetchall()
     # One task of two in image comprehension, one modality in the catalogue, specialist 90.
     assert rows == [(40.0, 40.0 / 4, 90.0 / 4)]
+
+
+def test_score_history_holds_what_changed_and_nothing_else(bench):
+    """A year of nights without change must not grow the database."""
+
+    def night(run_id):
+        bench.score()
+        catalogue = load_catalogue([bench.catalogue], base=False)
+        build(Store(bench.store), catalogue, RunInfo.now(run_id))
+        with connect(Store(bench.store)) as opened:
+            return opened.execute(
+                "SELECT run_id, status, raw_score FROM score_history "
+                "WHERE profile = 'corrected' ORDER BY run_id"
+            ).fetchall()
+
+    task_id = bench.add_task("Quiz", "accuracy", {0: "A", 1: "B"})
+    path = bench.predict("model", task_id, {0: "A", 1: "B"})
+    first = [("1", "scored", 100.0)]
+    assert night("1") == night("2") == first
+    bench.predict("model", task_id, {0: "A", 1: "wrong"})
+    second = [*first, ("3", "scored", 50.0)]
+    assert night("3") == night("4") == second
+    path.unlink()
+    bench.predict("model", bench.add_task("Other", "accuracy", {0: "A"}), {0: "A"})
+    assert night("5") == [*second, ("5", "gone", None), ("5", "scored", 100.0)]

@@ -1,4 +1,5 @@
 -- What the last published run changed in task scores: those whose figure moved, came or went.
+-- Empty as long as there is one run only.
 -- grain: profile, model, task
 -- inputs: runs, score_history
 -- columns:
@@ -7,43 +8,35 @@
 --   model: model name
 --   task_id: canonical task id
 --   raw_score: score in the task's unit; NULL when the score is no longer there
---   raw_score_before: the same in the run before; NULL when it is new
+--   raw_score_before: the same before; NULL when it is new
 --   change: normalised score minus the one before, -100..100; from or to 0 when it came or went
-WITH last_two AS (
+WITH last_run AS (
     SELECT
-        run_id,
-        count(*) OVER () AS runs,
-        row_number() OVER (ORDER BY published_at DESC, run_id DESC) AS age
+        count(*) AS runs,
+        max_by(run_id, (published_at, run_id)) AS run_id
     FROM runs
-    QUALIFY age <= 2
 ),
 
-now AS (
-    SELECT score_history.* FROM score_history
-    INNER JOIN last_two ON score_history.run_id = last_two.run_id AND last_two.age = 1
-),
-
-before AS (
-    SELECT score_history.* FROM score_history
-    INNER JOIN last_two ON score_history.run_id = last_two.run_id AND last_two.age = 2
+with_before AS (
+    SELECT
+        *,
+        lag(raw_score) OVER earlier AS raw_score_before,
+        lag(score) OVER earlier AS score_before
+    FROM score_history
+    WINDOW earlier AS (PARTITION BY profile, model, task_id ORDER BY run_id ASC)
 )
 
 SELECT
-    last_two.run_id,
-    coalesce(now.profile, before.profile) AS profile,
-    coalesce(now.model, before.model) AS model,
-    coalesce(now.task_id, before.task_id) AS task_id,
-    now.raw_score,
-    before.raw_score AS raw_score_before,
-    coalesce(now.score, 0) - coalesce(before.score, 0) AS change
-FROM now
-FULL JOIN before
-    ON
-        now.profile = before.profile
-        AND now.model = before.model
-        AND now.task_id = before.task_id
-INNER JOIN last_two ON last_two.age = 1
+    with_before.run_id,
+    with_before.profile,
+    with_before.model,
+    with_before.task_id,
+    with_before.raw_score,
+    with_before.raw_score_before,
+    coalesce(with_before.score, 0) - coalesce(with_before.score_before, 0) AS change
+FROM with_before
+INNER JOIN last_run ON with_before.run_id = last_run.run_id
 WHERE
-    now.raw_score IS DISTINCT FROM before.raw_score
-    AND last_two.runs > 1
-ORDER BY abs(change) DESC, model ASC, task_id ASC
+    last_run.runs > 1
+    AND with_before.raw_score IS DISTINCT FROM with_before.raw_score_before
+ORDER BY abs(change) DESC, with_before.model ASC, with_before.task_id ASC

@@ -41,10 +41,6 @@ _STAGE_SCHEMA = pa.schema(
 _HISTORY = {
     "runs": "SELECT * FROM this_run",
     "run_stages": "SELECT run_id, stages.* FROM this_runs_stages AS stages CROSS JOIN this_run",
-    "score_history": (
-        "SELECT run_id, profile, model, task_id, status, raw_score, score, specialist_raw, wins, "
-        "coverage FROM task_results CROSS JOIN this_run WHERE status <> 'unsupported'"
-    ),
     "level_history": (
         "SELECT run_id, profile, aggregation, board_id, model, level_2, level_3, level_4, level_5 "
         "FROM levels CROSS JOIN this_run"
@@ -237,24 +233,30 @@ def _add_stages(database: duckdb.DuckDBPyConnection, run: RunInfo, seconds: floa
 
 
 def _add_history(database: duckdb.DuckDBPyConnection, previous: Path | None) -> None:
+    """Adds this run to what earlier ones left: whole tables, and of the scores what changed."""
+    (score_history,) = load_models("history")
     for name, query in _HISTORY.items():
         database.execute(f"CREATE TABLE {name} AS {query}")
-    if previous is None:
-        return
-    database.execute(f"ATTACH {literal(str(previous))} AS previous (READ_ONLY)")
-    known = {
-        row[0]
-        for row in database.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'previous'"
-        ).fetchall()
-    }
+    known: set[str] = set()
+    if previous is not None:
+        database.execute(f"ATTACH {literal(str(previous))} AS previous (READ_ONLY)")
+        tables = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'previous'"
+        known = {row[0] for row in database.execute(tables).fetchall()}
+    earlier = "WHERE run_id NOT IN (SELECT run_id FROM this_run)"
+    before = (
+        f"FROM previous.score_history {earlier}"
+        if "score_history" in known
+        else "SELECT run_id, profile, model, task_id, status, raw_score, score, specialist_raw, "
+        "wins, coverage FROM task_results CROSS JOIN this_run LIMIT 0"
+    )
+    database.execute(f"CREATE TEMP TABLE previous_scores AS {before}")
+    _create(database, score_history)
+    database.execute("INSERT INTO score_history BY NAME FROM previous_scores")
     # A database of an earlier version may lack a table; a column that it lacks stays NULL.
     for name in [name for name in _HISTORY if name in known]:
-        database.execute(
-            f"INSERT INTO {name} BY NAME SELECT * FROM previous.{name} "
-            "WHERE run_id NOT IN (SELECT run_id FROM this_run)"
-        )
-    database.execute("DETACH previous")
+        database.execute(f"INSERT INTO {name} BY NAME SELECT * FROM previous.{name} {earlier}")
+    if previous is not None:
+        database.execute("DETACH previous")
 
 
 def _export(
