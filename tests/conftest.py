@@ -33,6 +33,15 @@ def server(prefect_home: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(autouse=True)
+def fresh_s3_file_systems() -> None:
+    """fsspec keeps file systems by their arguments, and the S3 server's address is none of them:
+    what a test before has used would look for a server that is gone."""
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
+
+
 class Bench:
     """A General-Bench-shaped folder under construction: dataset, submissions, catalogue, store."""
 

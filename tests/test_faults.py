@@ -64,10 +64,6 @@ def s3(monkeypatch):
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
-    # File systems are kept by fsspec: each server has another address.
-    from s3fs import S3FileSystem
-
-    S3FileSystem.clear_instance_cache()
     boto3.client("s3").create_bucket(Bucket="bench")
     yield host, port
     server.stop()
