@@ -42,6 +42,7 @@ from tasks.catalog import Catalogue, load_catalogue
 from tasks.errors import UserError
 from tasks.lock import StoreLock, hold
 from tasks.storage import Store
+from tasks.worker import end_with_parent
 
 T = TypeVar("T")
 
@@ -79,20 +80,13 @@ def report(stage: str, done: int, total: int) -> None:
 
 
 #: What worker processes find loaded. NLTK alone takes a worker half a second.
-_PRELOADED = ["tasks.ingest", "tasks.score", "nltk.stem.porter", "nltk.tokenize.destructive"]
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when the run's process is gone, however it went: a killed run must not go on
-    writing through workers that nobody waits for, nor leave them in memory."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # a worker has one
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+_PRELOADED = [
+    "tasks.ingest",
+    "tasks.score",
+    "tasks.worker",
+    "nltk.stem.porter",
+    "nltk.tokenize.destructive",
+]
 
 
 def _fork_server() -> ForkServerContext:
@@ -137,7 +131,7 @@ class WorkerPool:
         with self._lock:
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(
-                    self.workers, mp_context=_fork_server(), initializer=_end_with_parent
+                    self.workers, mp_context=_fork_server(), initializer=end_with_parent
                 )
             executor = self._executor
             try:
