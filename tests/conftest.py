@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 # Settled before anything imports Prefect: nothing is sent out, nothing touches the user's home.
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
@@ -40,6 +43,27 @@ def fresh_s3_file_systems() -> None:
     from s3fs import S3FileSystem
 
     S3FileSystem.clear_instance_cache()
+
+
+@contextmanager
+def s3_server(patch: pytest.MonkeyPatch, bucket: str) -> Iterator[tuple[str, int]]:
+    """moto's real S3 server with a bucket, which this process and its children find by themselves;
+    its host and port."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in (
+        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        patch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    try:
+        yield host, port
+    finally:
+        server.stop()
 
 
 class Bench:

@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
 from polars.testing import assert_frame_equal
 
 from benchmarks.full_model import make_inputs
@@ -24,6 +22,7 @@ from tasks.errors import UserError
 from tasks.score import read_task_scores
 from tasks.storage import Store, quote_name
 from tasks.warehouse import connect
+from tests.conftest import s3_server
 
 distributed = pytest.importorskip("distributed")
 
@@ -57,17 +56,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A bucket's URL on moto's S3 server, which this process and its children find by themselves."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="cluster")
+    with pytest.MonkeyPatch.context() as patch, s3_server(patch, "cluster"):
         yield "s3://cluster"
-    server.stop()
 
 
 @pytest.fixture(scope="module")

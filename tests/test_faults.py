@@ -22,12 +22,10 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import msgspec
 import psutil
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 
 from benchmarks.faults import figures, run_and_kill, wait_for_work
 from flows.runtime import LEFTOVER_SECONDS, sole_writer
@@ -38,6 +36,7 @@ from tasks.schema import QUARANTINE_SCHEMA
 from tasks.score import finish_scores, read_task_scores
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, connect, leaderboard
+from tests.conftest import s3_server
 
 #: Seconds after which a wait is a failure; the machine may be busy with other things.
 DEADLINE = 240
@@ -54,19 +53,8 @@ def wait_until(condition) -> None:
 @pytest.fixture
 def s3(monkeypatch):
     """A real S3 server with a bucket; its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in (
-        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="bench")
-    yield host, port
-    server.stop()
+    with s3_server(monkeypatch, "bench") as address:
+        yield address
 
 
 @pytest.fixture(params=["disk", "s3", "memory"])

@@ -14,7 +14,6 @@ import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
@@ -23,6 +22,7 @@ from tasks.ingest.payload import reference
 from tasks.ingest.read import DamagedFile, TaskFileReader
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, leaderboard
+from tests.conftest import s3_server
 
 CATALOGUE = load_catalogue()
 ROWS = [{"id": n, "prediction": f"answer {n} \u00e9"} for n in range(6)]
@@ -315,19 +315,8 @@ def test_everything_on_s3_scores_as_on_disk(bench, monkeypatch):
     task_id = bench.add_task("Quiz", "accuracy", dict.fromkeys(range(4), "A"))
     bench.predict("m", task_id, {0: "A", 1: "A", 2: "B"})
     local = bench.score("m")[task_id, "corrected"]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name, value in (
-            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_DEFAULT_REGION", "us-east-1"),
-        ):
-            monkeypatch.setenv(name, value)
+    with s3_server(monkeypatch, "bench"):
         client = boto3.client("s3")
-        client.create_bucket(Bucket="bench")
         for path in bench.root.rglob("*.json"):
             if "store" not in path.parts:
                 key = path.relative_to(bench.root).as_posix()
@@ -345,8 +334,6 @@ def test_everything_on_s3_scores_as_on_disk(bench, monkeypatch):
         assert leaderboard(store)["model"].to_list() == []  # language tasks are on no board
         bench.score("m")
         assert bench.plan.jobs == []
-    finally:
-        server.stop()
 
 
 def test_memory_stays_flat_on_a_large_annotation(tmp_path):
