@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -14,6 +14,9 @@ from tasks.errors import UserError
 from tasks.schema import Manifest
 from tasks.storage import Store
 from tasks.warehouse.build import literal
+
+#: Times that the rows' files are looked for while a run goes on beside.
+_ATTEMPTS = 5
 
 
 @contextmanager
@@ -40,7 +43,7 @@ def connect(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(path, read_only=True) as database:
             if not store.is_local:
                 database.register_filesystem(store.fs)
-            _add_views(database, store)
+            _add_views_of_now(database, store)
             yield database
 
 
@@ -57,6 +60,16 @@ def leaderboard(
             "ORDER BY rank, model",
             params=[board_id, profile, aggregation],
         ).pl()
+
+
+def _add_views_of_now(database: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """Adds the views, again from the state as it is by then when a run has replaced a part
+    meanwhile: a part goes only after the state has stopped naming it."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(duckdb.IOException):
+            _add_views(database, store)
+            return
+    _add_views(database, store)
 
 
 def _add_views(database: duckdb.DuckDBPyConnection, store: Store) -> None:
@@ -83,12 +96,12 @@ def _add_views(database: duckdb.DuckDBPyConnection, store: Store) -> None:
         table = pl.DataFrame(live, schema=["model", "task_id", "file"], orient="row").unique()
         table = table.with_columns(file=pl.lit(scheme) + pl.col("file"))
         database.register("live_rows", table.to_arrow())
-        database.execute(f"CREATE TEMP TABLE live_{view} AS FROM live_rows")
+        database.execute(f"CREATE OR REPLACE TEMP TABLE live_{view} AS FROM live_rows")
         database.unregister("live_rows")
         listed = ", ".join(literal(path) for path in table["file"].unique().sort())
         model = "" if view == "references_" else "live.model, "
         database.execute(
-            f"CREATE TEMP VIEW {view} AS SELECT {model}stored.* EXCLUDE (filename) "
+            f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT {model}stored.* EXCLUDE (filename) "
             f"FROM read_parquet([{listed}], filename = true) AS stored "
             f"INNER JOIN live_{view} AS live "
             "ON stored.filename = live.file AND stored.task_id = live.task_id"
@@ -104,7 +117,7 @@ def _add_quarantine(database: duckdb.DuckDBPyConnection, store: Store, scheme: s
     ]
     if files:
         listed = ", ".join(literal(scheme + path) for path in files)
-        database.execute(f"CREATE TEMP VIEW quarantine AS FROM read_parquet([{listed}])")
+        database.execute(f"CREATE OR REPLACE TEMP VIEW quarantine AS FROM read_parquet([{listed}])")
 
 
 def _stored(store: Store, *folder: str) -> list[tuple[str | None, str, str]]:
