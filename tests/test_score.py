@@ -192,3 +192,16 @@ def test_a_part_written_before_another_batch_is_merged_stays(bench):
     finish_scores(store, "model", again.rows, again.quarantine)
     drop_stale_parts(store, "model")
     assert store.names("scores", "model", "instances") == [again.rows[0]["part"]]
+
+
+def test_a_task_whose_references_the_metric_refuses_leaves_its_neighbours_scored(bench):
+    """Tasks alike are scored together; one whose boxes are no boxes must not take the others along."""
+    box = [{"bbox": [0, 0, 10, 10]}]
+    good = bench.add_task("Good", "ap50", {0: box})
+    bad = bench.add_task("Bad", "ap50", {0: ["no box"]})
+    for task_id in (good, bad):
+        bench.predict("model", task_id, {0: box})
+    rows = bench.score()
+    assert rows[good, "corrected"]["raw_score"] == 100.0
+    assert rows[bad, "corrected"]["status"] == "refused"
+    assert bad in rows[bad, "corrected"]["reason"]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,13 +152,14 @@ def _score_together(stored: StoredRows, model: str, jobs: list[ScoreJob]) -> _Sc
     for metric_id in dict.fromkeys(jobs[0].metrics.values()):
         stats = _statistics(aligned, get_metric(metric_id), task_type)
         statistics[metric_id] = stats.sort("task_id", maintain_order=True)
-    if any(frame.is_empty() for frame in statistics.values()):
-        raise ValueError("no reference can be read: see the quarantine")
     tasks = next(iter(statistics.values()))["task_id"].rle().struct.unnest()
     rows, first = {}, 0
     for count, task_id in tasks.iter_rows():
         rows[task_id] = (first, count)
         first += count
+    for job in jobs:
+        if job.task_id not in rows:
+            raise ValueError(f"no reference of {job.task_id} can be read: see the quarantine")
     return _Scored(aligned, statistics, rows, time.perf_counter() - began)
 
 
@@ -172,23 +173,25 @@ def _statistics(aligned: Aligned, metric: Metric, task_type: str) -> pl.DataFram
     corpus = frame["reference"] if metric.needs_corpus else None
     answered = frame.filter(pl.col("status") == "scored")
     wrong = frame.filter(pl.col("status") != "scored")
-    pieces = []
-    for rows, function in ((answered, metric.compute), (wrong, metric.worst)):
-        if function == metric.worst and pieces:
-            refused = pieces[0].filter(pl.col("refused").is_not_null())
-            aligned.refuse(refused, "refused")
-            pieces[0] = pieces[0].filter(pl.col("refused").is_null())
-            again = answered.join(refused, on=["task_id", "instance_id"], how="semi")
-            again = again.with_columns(status=pl.lit("unreadable"))
-            rows = pl.concat([wrong, again])
-        if rows.is_empty():
-            continue
+
+    def measured(rows: pl.DataFrame, function: Callable[[Batch], pl.DataFrame]) -> pl.DataFrame:
         stats = function(Batch(rows["prediction"], rows["reference"], task_type, corpus))
         for name in ("group", "refused", "reference_refused"):
             if name not in stats.columns:
                 stats = stats.with_columns(pl.lit(None, pl.String).alias(name))
         keys = rows.select("task_id", "instance_id", "status")
-        pieces.append(pl.concat([keys, stats], how="horizontal"))
+        return pl.concat([keys, stats], how="horizontal")
+
+    pieces = []
+    if not answered.is_empty():
+        taken = measured(answered, metric.compute)
+        refused = taken.filter(pl.col("refused").is_not_null())
+        aligned.refuse(refused, "refused")
+        pieces.append(taken.filter(pl.col("refused").is_null()))
+        again = answered.join(refused, on=["task_id", "instance_id"], how="semi")
+        wrong = pl.concat([wrong, again.with_columns(status=pl.lit("unreadable"))])
+    if not wrong.is_empty():
+        pieces.append(measured(wrong, metric.worst))
     found = pl.concat(pieces)
     bad = found.filter(pl.col("reference_refused").is_not_null())
     aligned.refuse(bad, "reference_refused")
