@@ -7,13 +7,13 @@ extraction are called here, and only the pooling is ours, so that counts are kep
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
-from tasks.metrics.base import Batch, Metric, register
+from tasks.metrics.base import Batch, SumsMetric, register
 
 _ORDERS = (1, 2, 3, 4)
 #: Smoothing method 1 of Chen and Cherry (2014): what an order without a match counts.
@@ -24,7 +24,7 @@ _KEYWORD_WEIGHT, _OTHER_WEIGHT = 1.0, 0.2
 
 
 @register
-class CodeBleu(Metric):
+class CodeBleu(SumsMetric):
     """Mean of n-gram, keyword-weighted n-gram, syntax-tree and data-flow match; 0..1.
 
     Published as `calc_codebleu(references, predictions, lang="python")` with equal weights. What the
@@ -68,14 +68,14 @@ class CodeBleu(Metric):
         matches = [name for name in self.statistics if "matches" in name]
         return stats.with_columns(pl.lit(0.0).alias(name) for name in matches)
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        return _score({name: math.fsum(stats[name]) for name in self.statistics})
+    def score_of(self, sums: Mapping[str, float]) -> float:
+        return _score(sums)
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return pl.Series([_score(row) for row in stats.iter_rows(named=True)], dtype=pl.Float64)
 
 
-def _score(sums: dict[str, float]) -> float:
+def _score(sums: Mapping[str, float]) -> float:
     ngrams = _brevity(sums, "reference_length") * _geometric_mean(sums, "matches", "total")
     weighted = _geometric_mean(sums, "weighted_matches", "weighted_total")
     weighted *= _brevity(sums, "weighted_reference_length")
@@ -85,14 +85,14 @@ def _score(sums: dict[str, float]) -> float:
     return (ngrams + weighted + syntax + (flow or 1.0)) / 4
 
 
-def _brevity(sums: dict[str, float], reference_length: str) -> float:
+def _brevity(sums: Mapping[str, float], reference_length: str) -> float:
     length, expected = sums["length"], sums[reference_length]
     if length > expected:
         return 1.0
     return math.exp(1 - expected / length) if length else 0.0
 
 
-def _geometric_mean(sums: dict[str, float], matches: str, total: str) -> float:
+def _geometric_mean(sums: Mapping[str, float], matches: str, total: str) -> float:
     if not sums[f"{matches}_1"]:
         return 0.0
     logs = (math.log((sums[f"{matches}_{n}"] or _EPSILON) / sums[f"{total}_{n}"]) for n in _ORDERS)

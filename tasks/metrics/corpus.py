@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from tasks.metrics.base import Batch, MeanMetric, Metric, register
+from tasks.metrics.base import Batch, MeanMetric, SumsMetric, register
 
 #: The constants of the COCO caption evaluation, which keep an empty corpus from dividing by zero.
 _TINY, _SMALL = 1e-15, 1e-9
@@ -28,7 +28,7 @@ def _ngrams(words: Sequence[str], longest: int) -> _Ngrams:
     return counts
 
 
-class _CorpusBleu(Metric):
+class _CorpusBleu(SumsMetric):
     """Corpus BLEU-n of the COCO caption evaluation (arXiv:1504.00325); 0..1.
 
     Text is lower-cased and split at white space, as the published captioning scorer does (it runs no
@@ -73,13 +73,11 @@ class _CorpusBleu(Metric):
         closest = min(lengths, key=lambda length: (abs(length - len(words)), length))
         return [float(value) for value in (*matches, *totals, len(words), closest)]
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        return self._bleu({name: float(stats[name].sum()) for name in self.statistics})
-
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
-        return pl.Series([self._bleu(row) for row in stats.iter_rows(named=True)], dtype=pl.Float64)
+        rows = stats.iter_rows(named=True)
+        return pl.Series([self.score_of(row) for row in rows], dtype=pl.Float64)
 
-    def _bleu(self, sums: dict[str, float]) -> float:
+    def score_of(self, sums: Mapping[str, float]) -> float:
         product = 1.0
         for n in range(1, self.order + 1):
             product *= (sums[f"matches_{n}"] + _TINY) / (sums[f"total_{n}"] + _SMALL)

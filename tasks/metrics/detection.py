@@ -354,15 +354,38 @@ class _AveragePrecision(Metric):
     def _precision(self, stats: pl.DataFrame, *, each: bool) -> tuple[Ints, Floats]:
         """Average precision of every class that has references, over all images or in `each`: the
         image (0 for all of them), and the mean over the thresholds."""
+        curves = self._curves(stats, each=each)
+        wanted = np.zeros(len(curves.owner))
+        np.add.at(wanted, curves.reference_group, curves.references)
+        average = _average_precision(curves.group, curves.outcome, wanted, len(self.thresholds))
+        return curves.owner, average.mean(axis=0) if average.size else np.zeros(0)
+
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        curves = self._curves(stats, each=False)
+        if not len(curves.owner):
+            return np.zeros(len(drawn))
+        member = np.zeros((drawn.shape[1], len(curves.owner)))
+        np.add.at(member, (curves.reference_image, curves.reference_group), curves.references)
+        wanted = drawn @ member
+        total = np.zeros_like(wanted)
+        for bit in range(len(self.thresholds)):
+            total += _drawn_precision(curves, drawn, wanted, bit, len(self.thresholds))
+        # A class without a reference in a sample is none of that sample's.
+        classes = np.maximum((wanted > 0).sum(axis=1), 1)
+        return total.sum(axis=1) / classes / len(self.thresholds)
+
+    def _curves(self, stats: pl.DataFrame, *, each: bool) -> _Curves:
+        """The detections of every class that has references, over all images or in `each`."""
         records, headers = _Records.unpacked(stats["stats"])
         label, value, outcome = records.fields.T
         unit = records.image if each else np.zeros_like(records.image)
         names, number = np.unique(label, return_inverse=True)
         is_reference = outcome < 0
         group, inverse = np.unique((unit * len(names) + number)[is_reference], return_inverse=True)
+        references = inverse, value[is_reference], records.image[is_reference]
         if not group.size:
-            return np.zeros(0, dtype=np.int64), np.zeros(0)
-        wanted = np.bincount(inverse, weights=value[is_reference]).astype(np.float64)
+            nothing = np.zeros(0, dtype=np.int64)
+            return _Curves(nothing, nothing, nothing, nothing, *references)
         owner = group // len(names)
 
         found = np.flatnonzero(~is_reference)
@@ -373,9 +396,9 @@ class _AveragePrecision(Metric):
         found, place = found[known], place[known]
         # The last key is the first to sort by. Within an image the order given stays.
         order = np.lexsort((headers[records.image[found]], -value[found], place))
-        code = outcome[found[order]].astype(np.int64)
-        average = _average_precision(place[order], code, wanted, len(self.thresholds))
-        return owner, average.mean(axis=0)
+        chosen = found[order]
+        code = outcome[chosen].astype(np.int64)
+        return _Curves(owner, place[order], code, records.image[chosen], *references)
 
     def _resolved(self, unit: Ints, number: Ints, names: Floats, owner: Ints, group: Ints) -> Ints:
         """The detections' classes, where a side without labels leaves but one to choose."""
@@ -467,6 +490,68 @@ def _matches(
         # A crowd is never used up.
         taken[chosen, threshold] = ~crowd[chosen]
     return right, ignored
+
+
+@dataclass(frozen=True, slots=True)
+class _Curves:
+    """Detections by curve (one of each class, or of each class and image), best first.
+
+    Attributes:
+        owner: the image of each curve, 0 for a curve over all of them; (curves,).
+        group: the curve of each detection, ascending; (detections,).
+        outcome: whether each detection is right, and whether ignored, at each threshold, as bits.
+        image: the image of each detection.
+        reference_group: the curve of each count of references; (counts,).
+        references: the counts.
+        reference_image: their images.
+    """
+
+    owner: Ints
+    group: Ints
+    outcome: Ints
+    image: Ints
+    reference_group: Ints
+    references: Floats
+    reference_image: Ints
+
+
+def _drawn_precision(
+    curves: _Curves, drawn: Floats, wanted: Floats, bit: int, thresholds: int
+) -> Floats:
+    """Average precision at one threshold, over samples of images: shape (samples, curves).
+
+    As `_average_precision`, of detections that count as often as their image was drawn.
+
+    Args:
+        drawn: how often each sample has each image, shape (samples, images).
+        wanted: references of each curve in each sample, shape (samples, curves).
+    """
+    right = (curves.outcome >> bit & 1).astype(bool)
+    counted = right | ~(curves.outcome >> (bit + thresholds) & 1).astype(bool)
+    group, hit = curves.group[counted], np.flatnonzero(right[counted])
+    curve = group[hit]
+    if not len(hit):
+        return np.zeros_like(wanted)
+    times = drawn[:, curves.image[counted]]
+    seen = np.cumsum(np.pad(times, ((0, 0), (1, 0))), axis=1)
+    seen = seen[:, hit + 1] - seen[:, np.searchsorted(group, curve)]
+    found = np.cumsum(np.pad(times[:, hit], ((0, 0), (1, 0))), axis=1)
+    start = np.searchsorted(curve, curve)
+    hits = found[:, 1:] - found[:, start]
+    precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
+    # The running maximum from the end of each curve; a curve lies 2 above the one after it.
+    envelope = np.maximum.accumulate((precision - 2.0 * curve)[:, ::-1], axis=1)[:, ::-1]
+    envelope += 2.0 * curve
+    references = np.maximum(wanted[:, curve], 1.0)
+    reached = np.where(hits > 0, np.searchsorted(_RECALLS, hits / references, side="right"), 0)
+    # A hit stands for the recalls that it is the first to reach.
+    recalls = np.diff(reached, axis=1, prepend=0)
+    firsts = np.unique(start)
+    recalls[:, firsts] = reached[:, firsts]
+    averages = np.zeros_like(wanted)
+    averages[:, curve[firsts]] = np.add.reduceat(recalls * envelope, firsts, axis=1)
+    averages /= len(_RECALLS)
+    return averages
 
 
 def _average_precision(group: Ints, outcome: Ints, wanted: Floats, thresholds: int) -> Floats:

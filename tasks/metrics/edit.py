@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 from rapidfuzz.distance import Levenshtein
 
-from tasks.metrics.base import Batch, MeanMetric, Metric, register
+from tasks.metrics.base import Batch, MeanMetric, SumsMetric, register
 
 
 @register
-class WordErrorRate(Metric):
+class WordErrorRate(SumsMetric):
     """WER: word edits over reference words, summed over the corpus; 0.. (lower is better).
 
     Words are what stands between white space; case and punctuation count, as in jiwer without
@@ -36,11 +38,10 @@ class WordErrorRate(Metric):
         )
         return _frame([(max(1, length), length) for length in lengths], self.statistics)
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        errors, words = float(stats["errors"].sum()), float(stats["words"].sum())
-        if words == 0:
-            return float("inf") if errors else 0.0
-        return errors / words
+    def score_of(self, sums: Mapping[str, float]) -> float:
+        if sums["words"] == 0:
+            return float("inf") if sums["errors"] else 0.0
+        return sums["errors"] / sums["words"]
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         rate = stats["errors"] / stats["words"]

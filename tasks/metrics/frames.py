@@ -6,10 +6,9 @@ and, as long as it is short, of the decoded reference.
 
 from __future__ import annotations
 
-import math
 import posixpath
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from tasks.media import Array, Refused, is_file, load_array
-from tasks.metrics.base import StructureMetric
+from tasks.metrics.base import StructureMetric, SumsMetric
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -46,7 +45,7 @@ class Frames:
         return self._metric.read(self._value)
 
 
-class FrameMetric(StructureMetric):
+class FrameMetric(SumsMetric, StructureMetric):
     """Mean of one number a frame, over all frames of all instances (an image is one frame).
 
     Two folders are matched by the names of their frames (suffixes aside), as the published scorer
@@ -127,8 +126,8 @@ class FrameMetric(StructureMetric):
     def measure_worst(self, reference: Frames) -> tuple[float, float]:
         return sum(self.worst_frame(frame) for frame in reference), float(reference.count)
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        return math.fsum(stats["total"]) / math.fsum(stats["frames"])
+    def score_of(self, sums: Mapping[str, float]) -> float:
+        return sums["total"] / sums["frames"]
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["total"] / stats["frames"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
 from tasks.metrics.bags import Bags, Pairs, cut, distinct_sizes, renamed, shared, without_empty
-from tasks.metrics.base import Batch, MeanMetric, Metric, register
+from tasks.metrics.base import Batch, Floats, MeanMetric, Metric, SumsMetric, register
 
 #: What Python's `str.strip()` and `str.split()` take for white space (`str.isspace`).
 WHITE_SPACE = (
@@ -85,6 +87,22 @@ class MacroAccuracy(Metric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["score"]
 
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        member = _membership(stats["group"], stats["group"].unique())
+        sizes = drawn @ member
+        right = drawn @ (member * stats["score"].to_numpy()[:, None])
+        means = np.divide(right, sizes, out=np.zeros_like(right), where=sizes > 0)
+        return means.sum(axis=1) / (sizes > 0).sum(axis=1)
+
+
+def _membership(labels: pl.Series, classes: pl.Series) -> Floats:
+    """1 where an instance is of a class, else 0: shape (instances, classes)."""
+    number = {label: i for i, label in enumerate(classes.to_list())}
+    member = np.zeros((len(labels), len(number)))
+    place = [(i, number[label]) for i, label in enumerate(labels.to_list()) if label in number]
+    member[tuple(zip(*place, strict=True))] = 1.0
+    return member
+
 
 def _first_reference(batch: Batch) -> pl.Series:
     first = batch.references.list.first().cast(pl.String)
@@ -150,6 +168,16 @@ class WeightedFScore(Metric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["score"]
 
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        classes = _classes(stats)
+        every = classes["expected"].unique()
+        expected = _membership(classes["expected"], every)
+        predicted = _membership(classes["predicted"], every)
+        support, named = drawn @ expected, drawn @ predicted
+        right = drawn @ (expected * predicted)
+        f1 = np.divide(2 * right, named + support, out=np.zeros_like(right), where=support > 0)
+        return (f1 * support).sum(axis=1) / drawn.sum(axis=1)
+
 
 def _classes(stats: pl.DataFrame) -> pl.DataFrame:
     """The pairs of expected and predicted class that a weighted F-score keeps in `group`."""
@@ -181,7 +209,7 @@ class TokenF1(MeanMetric):
 
 
 @register
-class MicroF1(Metric):
+class MicroF1(SumsMetric):
     """Micro-F1 over label sets: 2 TP / (2 TP + FP + FN), pooled over instances; 0..1.
 
     Labels are separated by `<p>`, stripped and lower-cased on both sides. References of the
@@ -233,9 +261,9 @@ class MicroF1(Metric):
         labels = cut(texts, text.str.split(_SEPARATOR))
         return without_empty(renamed(labels, [name.strip() for name in labels.names]))
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        tp, fp, fn = (float(stats[name].sum()) for name in self.statistics)
-        return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
+    def score_of(self, sums: Mapping[str, float]) -> float:
+        tp = sums["tp"]
+        return 2 * tp / (2 * tp + sums["fp"] + sums["fn"]) if tp else 0.0
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         tp, errors = stats["tp"], stats["fp"] + stats["fn"]

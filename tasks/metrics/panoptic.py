@@ -24,7 +24,7 @@ from tasks.metrics.masks import (
     load_numbers,
     unwrap,
 )
-from tasks.metrics.segmentation import IGNORED, records_of, sums_of
+from tasks.metrics.segmentation import IGNORED, drawn_sums_of, records_of, sums_of
 
 _CLASS_KEYS = ("category_id", "class_id", "class", "category", "label")
 _MAP_KEYS = ("map", "label_map", "panoptic", "panoptic_seg", "png", "file", "file_name", "mask")
@@ -89,6 +89,14 @@ class PanopticQuality(StructureMetric):
         _, sums = sums_of(records[:, 0].astype(np.int64), records[:, 1:])
         return float(_quality(sums).mean()) if len(sums) else 0.0
 
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        row, records = records_of(stats, 5)
+        sums = drawn_sums_of(row, records, drawn)
+        present = sums.any(axis=-1)
+        quality = np.zeros(present.shape)
+        quality[present] = _quality(sums[present])
+        return quality.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         row, records = records_of(stats, 5)
         rows, sums = sums_of(row, np.stack([_quality(records[:, 1:]), np.ones(len(row))], axis=1))
@@ -98,7 +106,7 @@ class PanopticQuality(StructureMetric):
 
 
 def _quality(sums: Floats) -> Floats:
-    tp, fp, fn, iou = sums.T
+    tp, fp, fn, iou = np.moveaxis(sums, -1, 0)
     return iou / (tp + 0.5 * fp + 0.5 * fn)
 
 

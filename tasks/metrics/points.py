@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tasks.media import Refused, load_array, name_of, read_bytes
-from tasks.metrics.base import StructureMetric, register
+from tasks.metrics.base import Floats, StructureMetric, drawn_mean, register
 from tasks.metrics.frames import expect_file
 
 Points = npt.NDArray[np.float64]
@@ -67,6 +67,9 @@ class ChamferDistance(StructureMetric):
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["to_reference"] + stats["from_reference"]
+
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        return drawn_mean(self.instance_scores(stats), drawn)
 
 
 def _directed(points: Points, others: Points) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tasks.media import Array, Refused, is_file, load_array, name_of, read_bytes
-from tasks.metrics.base import StructureMetric, register
+from tasks.metrics.base import StructureMetric, SumsMetric, drawn_mean, register
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class _Route:
 
 
 @register
-class RelativeTranslationError(StructureMetric):
+class RelativeTranslationError(SumsMetric, StructureMetric):
     """RTE in percent of the distance travelled, KITTI odometry (Geiger et al., CVPR 2012); 0.. .
 
     From every tenth frame, segments of 100, 200, ..., 800 m along the reference: each ends at the
@@ -145,8 +145,8 @@ class RelativeTranslationError(StructureMetric):
     def measure_worst(self, reference: _Route) -> Sequence[float]:
         return math.inf, float(len(reference.lengths))
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        return 100.0 * math.fsum(stats["error"]) / math.fsum(stats["segments"])
+    def score_of(self, sums: Mapping[str, float]) -> float:
+        return 100.0 * sums["error"] / sums["segments"]
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return 100.0 * stats["error"] / stats["segments"]
@@ -204,6 +204,9 @@ class AngularRmse(StructureMetric):
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return (stats["squared_degrees"] / stats["n"]).sqrt()
+
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        return drawn_mean(self.instance_scores(stats), drawn)
 
 
 def _scaled(vectors: Floats) -> Floats:

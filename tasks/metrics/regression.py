@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import polars as pl
 
-from tasks.metrics.base import Batch, Metric, register
+from tasks.metrics.base import Batch, SumsMetric, register
 
 
-class _PooledError(Metric):
+class _PooledError(SumsMetric):
     """Mean over all values of all instances; +inf when an instance is wrong or of another length."""
 
     payload = "number"
@@ -42,8 +43,8 @@ class _PooledError(Metric):
         n = batch.references.list.len().cast(pl.Float64)
         return pl.DataFrame({"error": pl.Series([math.inf]).new_from_index(0, n.len()), "n": n})
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        return math.fsum(stats["error"]) / math.fsum(stats["n"])
+    def score_of(self, sums: Mapping[str, float]) -> float:
+        return sums["error"] / sums["n"]
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["error"] / stats["n"]
@@ -77,8 +78,8 @@ class RootMeanSquaredError(MeanSquaredError):
 
     id = "rmse"
 
-    def aggregate(self, stats: pl.DataFrame) -> float:
-        return math.sqrt(super().aggregate(stats))
+    def score_of(self, sums: Mapping[str, float]) -> float:
+        return math.sqrt(super().score_of(sums))
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return (stats["error"] / stats["n"]).sqrt()

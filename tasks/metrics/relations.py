@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tasks.media import Refused
-from tasks.metrics.base import StructureMetric, register
+from tasks.metrics.base import StructureMetric, drawn_mean, register
 from tasks.metrics.boxes import (
     Floats,
     box_iou,
@@ -100,6 +100,9 @@ class RecallAt50(StructureMetric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         share = pl.col("found") / pl.col("relations")
         return stats.select(pl.when(pl.col("relations") > 0).then(share)).to_series()
+
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        return drawn_mean(self.instance_scores(stats), drawn)
 
 
 def _relations(value: Any) -> list[_Relation]:

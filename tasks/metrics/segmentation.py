@@ -12,7 +12,7 @@ import polars as pl
 from scipy.ndimage import distance_transform_edt
 
 from tasks.media import Array, Refused, is_file, name_of
-from tasks.metrics.base import MeanMetric, StructureMetric, register
+from tasks.metrics.base import MeanMetric, StructureMetric, drawn_mean, register
 from tasks.metrics.masks import (
     Bools,
     Floats,
@@ -106,6 +106,21 @@ def sums_of(keys: Ints, values: Floats) -> tuple[Ints, Floats]:
     sums = np.zeros((len(distinct), values.shape[1]))
     np.add.at(sums, inverse, values)
     return distinct, sums
+
+
+def drawn_sums_of(row: Ints, records: Floats, drawn: Floats) -> Floats:
+    """Sums over samples of records whose first number is a class: (samples, classes, the others).
+
+    Args:
+        row: the instance of each record.
+        drawn: how often each sample has each instance, shape (samples, instances).
+    """
+    distinct, number = np.unique(records[:, 0], return_inverse=True)
+    width = records.shape[1] - 1
+    table = np.zeros((drawn.shape[1], len(distinct), width))
+    np.add.at(table, (row, number), records[:, 1:])
+    sums = drawn @ table.reshape(len(table), -1)
+    return sums.reshape(len(drawn), len(distinct), width)
 
 
 class MeanOfInstances(StructureMetric, MeanMetric):
@@ -238,6 +253,16 @@ class MeanIntersectionOverUnion(StructureMetric):
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return pl.Series(self._scores(*records_of(stats, 3)), dtype=pl.Float64)
+
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        row, records = records_of(stats, 3)
+        if not (records[:, 0] == _LABELS).any():
+            return drawn_mean(self.instance_scores(stats), drawn)
+        by_class = records[:, 0] >= 0
+        sums = drawn_sums_of(row[by_class], records[by_class], drawn)
+        shared, union = sums[..., 0], sums[..., 1]
+        ratios = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        return ratios.sum(axis=1) / (union > 0).sum(axis=1)
 
     def _scores(self, row: Ints, records: Floats) -> Floats:
         """Of a mask its IoU; otherwise the mean over the classes or objects, 0 without any."""
@@ -511,6 +536,9 @@ class Dice(StructureMetric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         ratio = 2 * pl.col("shared") / pl.col("total")
         return stats.select(pl.when(pl.col("total") > 0).then(ratio).otherwise(1.0))[:, 0]
+
+    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+        return drawn_mean(self.instance_scores(stats), drawn)
 
 
 def _read_union(value: Any, size: Size | None) -> Mask:
