@@ -146,14 +146,15 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
             if image.width * image.height > PIXEL_LIMIT:
                 raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
             if mode == "grey":
-                return np.asarray(image if image.mode.startswith("I") else image.convert("L"))
+                kept = image.mode.startswith("I") or image.mode == "L"
+                return np.asarray(image if kept else image.convert("L"))
             if mode != "label" and image.mode.startswith("I"):
                 raise Refused(f"{name} has 16 bits a pixel: expected 8")
             if mode == "label":
                 return np.asarray(
                     image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L")
                 )
-            return np.asarray(image.convert(mode))
+            return np.asarray(image if image.mode == mode else image.convert(mode))
     except Refused:
         raise
     except Exception as error:
