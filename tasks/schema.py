@@ -53,13 +53,23 @@ INSTANCE_SCORE_SCHEMA = pa.schema(
     ]
 )
 
+#: What a task score would have been on other draws of the instances, in the task's unit: one row a
+#: task score (corrected profile) whose metric allows it; see `tasks.uncertainty.bootstrap`.
+REPLICATE_SCHEMA = pa.schema(
+    [
+        pa.field("task_id", pa.string(), nullable=False),
+        pa.field("metric_id", pa.string(), nullable=False),
+        pa.field("replicates", pa.list_(pa.float64()), nullable=False),
+    ]
+)
+
 #: One row a (model, task, profile). `raw_score` is in the task's unit, null when unsupported or refused.
 #: With `stale_since` it is the last good score of a task that could not be scored since, for `reason`.
 TASK_SCORE_SCHEMA = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),
         pa.field("task_id", pa.string(), nullable=False),
-        pa.field("profile", pa.string(), nullable=False),  # corrected | published
+        pa.field("profile", pa.string(), nullable=False),  # corrected | published | quick
         pa.field("metric_id", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),  # scored | unsupported | refused
         pa.field("raw_score", pa.float64()),

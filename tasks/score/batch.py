@@ -28,10 +28,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.metrics import Batch, Metric, get_metric
-from tasks.schema import INSTANCE_SCORE_SCHEMA, QUARANTINE_SCHEMA
+from tasks.schema import INSTANCE_SCORE_SCHEMA, QUARANTINE_SCHEMA, REPLICATE_SCHEMA
 from tasks.score.align import Aligned, StoredRows, align
 from tasks.score.plan import ScoreJob
+from tasks.score.quick import quick_subset
 from tasks.storage import PARQUET_OPTIONS, Store, quote_name
+from tasks.uncertainty.bootstrap import replicates_of
 from tasks.version import SCORER_VERSION
 
 _STATUSES = ("scored", "missing", "unreadable", "duplicate")
@@ -48,7 +50,8 @@ class BatchScores:
 
 
 def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScores:
-    """Scores the jobs, writes one part of per-instance statistics, and returns the task scores.
+    """Scores the jobs, writes one part of per-instance statistics and one of the scores'
+    replicates, and returns the task scores.
 
     One task's failure is its own: it becomes a `refused` row with the error as reason, without a
     key, so that the next run tries it again; the other tasks of the batch go on.
@@ -56,6 +59,7 @@ def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScor
     started = time.perf_counter()
     result = BatchScores()
     tables: list[pa.Table] = []
+    replicates: list[dict[str, Any]] = []
     quarantined: list[dict[str, Any]] = []
     part = _part_name(jobs)
     stored = StoredRows.of(store, model, jobs)
@@ -76,11 +80,14 @@ def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScor
                 statistics = outcome.of(job.task_id)
                 extra = outcome.aligned.extra.get(job.task_id, 0)
                 rows = _task_rows(model, job, extra, statistics)
+                replicates += _replicates(job, statistics)
                 share = statistics[job.metrics["corrected"]].height / outcome.instances
                 result.rows += [r | where | {"duration_s": outcome.seconds * share} for r in rows]
             result.instances += outcome.instances
     if tables:
         _write_part(store, model, part, tables)
+        drawn = pa.Table.from_pylist(replicates, REPLICATE_SCHEMA)
+        store.write_table(drawn, "scores", quote_name(model), "replicates", part)
     result.quarantine = pa.Table.from_pylist(quarantined, QUARANTINE_SCHEMA)
     result.seconds = time.perf_counter() - started
     return result
@@ -203,19 +210,19 @@ def _statistics(aligned: Aligned, metric: Metric, task_type: str) -> pl.DataFram
 def _task_rows(
     model: str, job: ScoreJob, extra: int, statistics: dict[str, pl.DataFrame]
 ) -> list[dict[str, Any]]:
-    statuses = next(iter(statistics.values()))["status"]
-    counts = {status: int((statuses == status).sum()) for status in _STATUSES}
-    n_instances = len(statuses)
-    complete = counts["scored"] == n_instances
+    # Under the corrected rules, on the quick board's instances.
+    quick = quick_subset(job.task_id, statistics[job.metrics["corrected"]])
     rows = []
-    for profile, metric_id in job.metrics.items():
+    for profile, metric_id in [*job.metrics.items(), ("quick", job.metrics["corrected"])]:
         metric = get_metric(metric_id)
-        stats = statistics[metric_id]
+        stats = quick if profile == "quick" else statistics[metric_id]
+        counts = {status: int((stats["status"] == status).sum()) for status in _STATUSES}
+        complete = counts["scored"] == stats.height
         answered = stats if complete else stats.filter(pl.col("status") == "scored")
         score = _aggregate(metric, stats, job.unit)
         score_answered = score if complete else _aggregate(metric, answered, job.unit)
         # The published scorer averages over the answered instances only.
-        raw = score if profile == "corrected" else score_answered
+        raw = score_answered if profile == "published" else score
         rows.append(
             {
                 "model": model,
@@ -225,10 +232,10 @@ def _task_rows(
                 "status": "scored" if raw is not None else "unsupported",
                 "raw_score": raw,
                 "raw_score_answered": score_answered,
-                "n_instances": n_instances,
+                "n_instances": stats.height,
                 **{f"n_{status}": count for status, count in counts.items()},
                 "n_extra": extra,
-                "coverage": counts["scored"] / n_instances,
+                "coverage": counts["scored"] / stats.height,
                 "reason": None,
                 "origin": "scored",
                 "scorer_version": f"{SCORER_VERSION}:{metric_id}@{metric.version}",
@@ -243,10 +250,22 @@ def _task_rows(
 
 def _aggregate(metric: Metric, stats: pl.DataFrame, unit: str) -> float | None:
     """The raw score in the task's unit; None over no instances."""
-    if stats.is_empty():
-        return None
-    score = metric.aggregate(stats)
-    return 100.0 * score if metric.is_fraction and unit == "percent" else score
+    return None if stats.is_empty() else _factor(metric, unit) * metric.aggregate(stats)
+
+
+def _replicates(job: ScoreJob, statistics: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
+    """The row of `REPLICATE_SCHEMA` of a task's score, if its metric allows one."""
+    metric_id = job.metrics["corrected"]
+    metric = get_metric(metric_id)
+    found = replicates_of(metric, statistics[metric_id], job.task_id)
+    if found is None:
+        return []
+    drawn = _factor(metric, job.unit) * found
+    return [{"task_id": job.task_id, "metric_id": metric_id, "replicates": drawn}]
+
+
+def _factor(metric: Metric, unit: str) -> float:
+    return 100.0 if metric.is_fraction and unit == "percent" else 1.0
 
 
 def _instance_table(metric_id: str, stats: pl.DataFrame) -> pa.Table:

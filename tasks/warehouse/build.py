@@ -22,6 +22,7 @@ from tasks.catalog import Catalogue
 from tasks.errors import UserError
 from tasks.schema import TASK_SCORE_SCHEMA
 from tasks.storage import PARQUET_OPTIONS, Store
+from tasks.uncertainty.published import add_intervals
 from tasks.version import SCORER_VERSION
 from tasks.warehouse.models import SQL_FOLDER, Model, in_order, load_models
 
@@ -107,18 +108,25 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
             models = in_order(load_models("staging") + load_models("marts"))
             for model in models:
                 _create(database, model)
+            add_intervals(database, store)
+            intervals = in_order(load_models("intervals"))
+            for model in intervals:
+                _create(database, model)
             _check(database)
             _add_stages(database, run, time.perf_counter() - began)
             _add_history(database, previous)
             for model in load_models("views"):
                 _create(database, model)
-            tables = _export(database, store, catalogue, run, models)
+            tables = _export(database, store, catalogue, run, models + intervals)
             for name in (
                 "raw_tasks",
                 "raw_task_scores",
                 "raw_boards",
                 "this_run",
                 "this_runs_stages",
+                "raw_task_intervals",
+                "raw_level_intervals",
+                "raw_rank_intervals",
             ):
                 database.execute(f"DROP TABLE {name}")
             database.execute("CHECKPOINT")
@@ -275,7 +283,7 @@ def _export(
     }
     tables: dict[str, int] = {}
     for model in models:
-        if model.kind != "marts":
+        if model.kind not in ("marts", "intervals"):
             continue
         table = database.sql(f"FROM {quote(model.name)} ORDER BY ALL").to_arrow_table()
         table = table.replace_schema_metadata(origin)

@@ -31,7 +31,7 @@ class Model:
 
 
 def load_models(kind: str) -> list[Model]:
-    """The models of `staging`, `marts`, `checks`, `views` or `macros`, by name."""
+    """The models of `staging`, `marts`, `intervals`, `checks`, `views` or `macros`, by name."""
     return [_read(path, kind) for path in sorted((SQL_FOLDER / kind).glob("*.sql"))]
 
 

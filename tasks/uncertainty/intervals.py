@@ -1,0 +1,46 @@
+"""Intervals from replicates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+#: Share of cases in which a 95 % interval should hold the true score.
+CONFIDENCE = 0.95
+
+
+def interval(replicates: Floats, instances: int | None = None) -> tuple[float, float]:
+    """The percentile interval of `CONFIDENCE`.
+
+    Args:
+        replicates: shape (replicates,); +inf is allowed.
+        instances: number of instances of a task. The plain percentile interval of a mean is too
+            narrow by about sqrt((n - 1) / n) and by taking the normal quantile for Student's; with
+            n the percentiles are moved out by as much (the expanded percentile interval, Hesterberg,
+            arXiv:1411.5279).
+    """
+    tail = (1 - CONFIDENCE) / 2
+    if instances is not None:
+        tail = _expanded(tail, instances)
+    # Of two replicates the lower or higher one: nothing is interpolated with an infinity.
+    low = np.quantile(replicates, tail, method="lower")
+    high = np.quantile(replicates, 1 - tail, method="higher")
+    return float(low), float(high)
+
+
+def _expanded(tail: float, instances: int) -> float:
+    from scipy.special import ndtr, stdtrit
+
+    quantile: Any = stdtrit(instances - 1, tail)
+    return float(ndtr(np.sqrt(instances / (instances - 1)) * quantile))
+
+
+def standard_error(replicates: Floats) -> float:
+    """The replicates' standard deviation; +inf when one of them is unbounded."""
+    if np.isinf(replicates).any():
+        return float("inf")
+    return float(replicates.std(ddof=1))
