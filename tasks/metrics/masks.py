@@ -6,6 +6,7 @@ arrays, nested lists). Overlaps of two `Rle` are counted on the runs; nothing is
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
@@ -44,7 +45,7 @@ class Rle:
     Attributes:
         size: height and width.
         edges: ascending positions; pixels of `edges[0]:edges[1]`, `edges[2]:edges[3]` ... are
-            inside. No run of pixels inside is empty.
+            inside. A run may be empty.
     """
 
     size: Size
@@ -118,6 +119,8 @@ def unwrap(value: Any) -> tuple[Any, Size | None]:
 def _read(value: Any, size: Size | None) -> Mask:
     if is_file(value):
         return _of_file(value)
+    if isinstance(value, Rle):
+        return value
     if is_rle(value):
         return read_rles([value])[0]
     if isinstance(value, list):
@@ -222,6 +225,10 @@ def read_rles(values: Sequence[Any]) -> list[Rle]:
 
 def try_rles(values: Sequence[Any]) -> list[Rle | Refused]:
     """As `read_rles`, but with the reason in place of what is refused."""
+    columns = _columns(values)
+    if columns is not None:
+        sizes, counts = columns
+        return _decompressed(counts).masks(sizes)
     found: list[Any] = [*values]
     texts: list[int] = []
     lists: list[int] = []
@@ -249,24 +256,133 @@ def try_rles(values: Sequence[Any]) -> list[Rle | Refused]:
     for places, decoded in ((texts, _decompressed), (lists, _Counts.of)):
         if places:
             sizes, counts = zip(*[found[place] for place in places], strict=True)
-            for place, mask in zip(places, decoded(counts).masks(sizes), strict=True):
+            masks = decoded(counts).masks(np.array(sizes))
+            for place, mask in zip(places, masks, strict=True):
                 found[place] = mask
     return found
 
 
+def _columns(values: Sequence[Any]) -> tuple[Ints, list[str]] | None:
+    """Sizes (masks, 2) and counts of COCO RLE that are all compressed and sound so far; None when
+    they have to be looked at one by one."""
+    if set(map(type, values)) != {dict}:
+        return None
+    sizes, counts = ([value.get(name) for value in values] for name in ("size", "counts"))
+    if set(map(type, counts)) != {str} or set(map(type, sizes)) != {list}:
+        return None
+    if set(map(len, sizes)) != {2} or set(map(type, itertools.chain.from_iterable(sizes))) != {int}:
+        return None
+    try:
+        table = np.array(sizes, dtype=np.int64)
+    except OverflowError:
+        return None
+    fits = table.min() >= 1 and table.max() <= PIXEL_LIMIT and _pixels(table).max() <= PIXEL_LIMIT
+    return (table, counts) if fits and _are_sound(counts) else None
+
+
+def _pixels(sizes: Ints) -> Ints:
+    return sizes[:, 0] * sizes[:, 1]
+
+
 def rles_decoded(values: Iterable[Any]) -> list[Any]:
-    """The values, with a mask in place of each that is a sound COCO RLE."""
+    """The values, with a mask in place of each sound COCO RLE in them; they are changed in place.
+
+    Looked for in objects, and in lists of objects or null; not among the numbers of other lists.
+    """
     found = list(values)
-    places = [place for place, value in enumerate(found) if is_rle(value)]
-    for place, mask in zip(places, try_rles([found[place] for place in places]), strict=True):
+    containers: list[Any] = [found]
+    slots: list[tuple[Any, Any]] = []
+    for container in containers:  # grows on the way
+        items = container.items() if type(container) is dict else enumerate(container)
+        for key, value in items:
+            if type(value) is dict:
+                if "counts" in value:
+                    slots.append((container, key))
+                else:
+                    containers.append(value)
+            elif type(value) is list and value and type(value[0]) in (dict, type(None)):
+                containers.append(value)
+    masks = try_rles([container[key] for container, key in slots])
+    for (container, key), mask in zip(slots, masks, strict=True):
         if isinstance(mask, Rle):
-            found[place] = mask
+            container[key] = mask
     return found
 
 
 def is_rle(value: Any) -> bool:
     """Whether a value is a COCO RLE by its form, or one that is decoded already."""
     return isinstance(value, Rle) or (isinstance(value, dict) and "counts" in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Many sets of positions (masks, say) laid end to end, so that one pass serves them all.
+
+    Attributes:
+        edges: ascending positions at which runs inside begin and end, by turns (2 x runs,); a run
+            may be empty.
+        bounds: where in `edges` the runs of each set begin, and the last one's end (sets + 1,).
+        places: the position at which each set begins, and the last one ends (sets + 1,).
+    """
+
+    edges: Ints
+    bounds: Ints
+    places: Ints
+
+    @classmethod
+    def of(cls, sets: Sequence[Ints], lengths: Ints) -> Runs:
+        """Of the edges of each set, which has that many positions."""
+        counts = [edges.size for edges in sets]
+        places = _sums(lengths)
+        edges = np.concatenate([np.zeros(0, dtype=np.int64), *sets])
+        return cls(edges + np.repeat(places[:-1], counts), _sums(counts), places)
+
+    @classmethod
+    def of_masks(cls, masks: Sequence[Rle]) -> Runs:
+        return cls.of([mask.edges for mask in masks], _pixels(sizes_of(masks)))
+
+    @property
+    def sizes(self) -> Ints:
+        """How many positions each set holds (sets,)."""
+        return np.diff(_sums(self.edges[1::2] - self.edges[::2])[self.bounds // 2])
+
+    def overlaps(self, other: Runs) -> tuple[Ints, Ints]:
+        """How many positions are in both and in either of two sets, set by set; as many sets on both
+        sides, at the same places."""
+        # Where just one of the two is inside, from edge to edge of both. The stable sort is one that
+        # merges what is in order already.
+        edges = np.sort(np.concatenate([self.edges, other.edges]), kind="stable")
+        single = Runs(edges, self.bounds + other.bounds, self.places).sizes
+        total = self.sizes + other.sizes
+        return (total - single) // 2, (total + single) // 2
+
+
+def _sums(values: npt.ArrayLike) -> Ints:
+    """Sums of the values before each, and of all."""
+    sums = np.zeros(np.size(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def sizes_of(masks: Sequence[Rle]) -> Ints:
+    """Height and width of each, (masks, 2)."""
+    return np.array([mask.size for mask in masks], dtype=np.int64).reshape(-1, 2)
+
+
+def read_runs(values: Sequence[Any]) -> tuple[Runs, Ints]:
+    """Masks of COCO RLE values as `Runs`, and their heights and widths (masks, 2).
+
+    Raises:
+        Refused: as `read_rles`.
+    """
+    columns = _columns(values)
+    if columns is not None:
+        sizes, counts = columns
+        runs, wrong = _decompressed(counts).runs(sizes)
+        if not wrong.any():
+            return runs, sizes
+    masks = read_rles(values)
+    return Runs.of_masks(masks), sizes_of(masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,66 +400,42 @@ class _Counts:
     @classmethod
     def of(cls, masks: Sequence[Ints]) -> _Counts:
         """Of the counts of each mask."""
-        lengths = np.array([len(counts) for counts in masks], dtype=np.int64)
-        return cls.filled(np.concatenate(masks), lengths, differences=False)
+        padded = [np.append(counts, 0) if counts.size % 2 else counts for counts in masks]
+        rows = np.array([counts.size // 2 for counts in padded], dtype=np.int64)
+        return cls(np.concatenate(padded).reshape(-1, 2), rows)
 
-    @classmethod
-    def filled(cls, values: Ints, lengths: Ints, *, differences: bool) -> _Counts:
-        """Of the counts of all masks, one mask after the other.
-
-        With `differences` a number is the difference to the one two before, from the fourth of a
-        mask on.
-        """
-        rows = (lengths + 1) // 2
-        ends = np.cumsum(rows)
-        table = np.zeros((int(rows.sum()), 2), dtype=np.int64)
-        padding = 2 * ends[lengths % 2 > 0] - 1
-        is_count = np.ones(table.size, dtype=np.bool_)
-        is_count[padding] = False
-        table.ravel()[is_count] = values
-        if differences:
-            starts = (ends - rows)[rows > 0]
-            firsts = table[starts, 0]
-            table[starts, 0] = 0
-            np.cumsum(table, axis=0, out=table)
-            table -= np.repeat(_before(table, ends), rows, axis=0)
-            table[starts, 0] = firsts
-            table.ravel()[padding] = 0
-        return cls(table, rows)
-
-    def masks(self, sizes: Sequence[Size]) -> list[Rle | Refused]:
-        """The masks, or why their runs are none of that size."""
-        ends = np.cumsum(self.rows)
-        positions = np.cumsum(self.table.ravel()).reshape(-1, 2)
-        offsets = _before(positions, ends)[:, 1]
-        totals = np.append(offsets[1:], positions[-1, 1] if len(positions) else 0) - offsets
-        pixels = np.array([height * width for height, width in sizes], dtype=np.int64)
-        wrong = totals != pixels
+    def runs(self, sizes: Ints) -> tuple[Runs, Bools]:
+        """The masks of those sizes (masks, 2), and for which the runs are none of that size."""
+        positions = np.cumsum(self.table.ravel())
+        bounds = 2 * _sums(self.rows)
+        places = np.concatenate([[0], positions])[bounds]
+        wrong = np.diff(places) != _pixels(sizes)
         if self.table.size and (self.table.min() < 0 or self.table.max() > PIXEL_LIMIT):
             bad = ((self.table < 0) | (self.table > PIXEL_LIMIT)).any(axis=1)
-            wrong[np.repeat(np.arange(len(ends)), self.rows)[bad]] = True
-        inside = self.table[:, 1] > 0
-        edges = (positions - np.repeat(offsets, self.rows)[:, None])[inside].ravel()
-        bounds = np.concatenate([[0], 2 * np.cumsum(inside)])[np.append(0, ends)].tolist()
+            wrong[np.repeat(np.arange(len(self.rows)), self.rows)[bad]] = True
+        return Runs(positions, bounds, places), wrong
+
+    def masks(self, sizes: Ints) -> list[Rle | Refused]:
+        """The masks, or why their runs are none of that size."""
+        runs, wrong = self.runs(sizes)
+        edges = runs.edges - np.repeat(runs.places[:-1], 2 * self.rows)
+        pairs = [(height, width) for height, width in sizes.tolist()]
         masks: list[Rle | Refused] = [
             Rle(size, edges[begin:end])
-            for size, begin, end in zip(sizes, bounds, bounds[1:], strict=False)
+            for size, (begin, end) in zip(
+                pairs, itertools.pairwise(runs.bounds.tolist()), strict=True
+            )
         ]
         for mask in np.flatnonzero(wrong).tolist():
-            counts = self.table[int(ends[mask] - self.rows[mask]) : int(ends[mask])]
+            counts = self.table[int(runs.bounds[mask]) // 2 : int(runs.bounds[mask + 1]) // 2]
             if counts.min(initial=0) < 0:
                 masks[mask] = Refused("the RLE has a run of negative length")
             elif counts.max(initial=0) > PIXEL_LIMIT:
                 masks[mask] = Refused("the RLE has a run that is too long")
             else:
-                found = f"the runs of the RLE add up to {counts.sum()}, not to {by(sizes[mask])}"
+                found = f"the runs of the RLE add up to {counts.sum()}, not to {by(pairs[mask])}"
                 masks[mask] = Refused(found)
         return masks
-
-
-def _before(table: Ints, ends: Ints) -> Ints:
-    """Of cumulated rows the one before each mask, zeros before the first; masks end at `ends`."""
-    return np.concatenate([np.zeros((1, 2), dtype=np.int64), table])[np.append(0, ends[:-1])]
 
 
 def _plain_counts(counts: Any) -> Ints:
@@ -397,26 +489,47 @@ def _decompressed(texts: Sequence[str]) -> _Counts:
     one that says whether more follow; the topmost value bit is the sign. From the fourth run on a
     number is the difference to the run before the last.
     """
-    bits = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8) - np.uint8(48)
-    goes_on = bits >= 32
-    last = np.flatnonzero(~goes_on)
+    data = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    # Most numbers have one or two characters: as if all had, then the few longer ones.
-    low = (bits & 31).astype(np.int16)
-    signed = (low ^ 16) - np.int16(16)
-    signed[1:] = np.where(goes_on[:-1], signed[1:] << 5 | low[:-1], signed[1:])
+    numbers = np.diff(_sums(data < ord("P"))[ends], prepend=0)
+    padded = np.flatnonzero(numbers % 2)
+    data = np.insert(data, ends[padded], ord("0"))
+    goes_on = data >= ord("P")
+    last = np.flatnonzero(~goes_on)
+    # The low five bits: "0" is 48, whose fifth bit is set.
+    low = (data ^ 16) & 31
+    signed = (low ^ 16).view(np.int8) - np.int8(16)
     values = signed[last].astype(np.int64)
-    characters = np.diff(last, prepend=-1)
-    longer = np.flatnonzero(characters > 2)
+    longer = np.flatnonzero(goes_on[last - 1] & (last > 0))
     if longer.size:
-        stop, count = last[longer], characters[longer]
-        value = (low[stop].astype(np.int64) ^ 16) - 16
-        for back in range(1, int(count.max())):
-            digits = low[np.maximum(stop - back, 0)]
-            value = np.where(back < count, value << 5 | digits, value)
+        # Most numbers have one character; the others are put together from their last one on.
+        stop, value, more = last[longer], values[longer], np.arange(longer.size)
+        for back in range(1, _LONGEST):
+            value[more] = value[more] << 5 | low[stop[more] - back]
+            before = stop[more] - back - 1
+            more = more[(before >= 0) & goes_on[before]]
+            if not more.size:
+                break
         values[longer] = value
-    numbers = np.searchsorted(last, ends)
-    return _Counts.filled(values, np.diff(numbers, prepend=0), differences=True)
+    return _Counts(_undone(values.reshape(-1, 2), (numbers + 1) // 2, padded), (numbers + 1) // 2)
+
+
+def _undone(table: Ints, rows: Ints, padded: Ints) -> Ints:
+    """Run lengths from differences, in place: masks of so many rows each, of which the `padded` ones
+    have a last number that is none."""
+    ends = np.cumsum(rows)
+    starts = (ends - rows)[rows > 0]
+    if starts.size:
+        firsts = table[starts, 0]
+        table[starts, 0] = 0
+        for column in table.T:
+            # What the masks before sum up to is taken off where a mask begins.
+            before = np.concatenate([[0], np.cumsum(column)])[starts]
+            column[starts] -= np.diff(before, prepend=0)
+            np.cumsum(column, out=column)
+        table[starts, 0] = firsts
+    table[ends[padded] - 1, 1] = 0
+    return table
 
 
 def _of_polygons(polygons: list[Any], size: Size) -> Mask:
@@ -492,16 +605,9 @@ def rle_overlap(a: Rle, b: Rle) -> tuple[int, int]:
     """Pixels of the intersection and of the union of two masks of one size, from their runs."""
     if a.size != b.size:
         raise Refused(f"expected a mask of {by(b.size)}, found one of {by(a.size)}")
-    area_a, area_b = a.area, b.area
-    if not area_a or not area_b:
-        return 0, area_a + area_b
-    before = np.zeros(b.edges.size, dtype=np.int64)
-    inside = np.cumsum(b.edges[1::2] - b.edges[::2])
-    before[1::2], before[2::2] = inside, inside[:-1]
-    # Pixels of b before each edge of a. Slopes are 0 and 1, so that floats hold them exactly.
-    covered = np.interp(a.edges, b.edges, before)
-    shared = int(covered[1::2].sum() - covered[::2].sum())
-    return shared, area_a + area_b - shared
+    edges = np.sort(np.concatenate([a.edges, b.edges]), kind="stable")
+    single, total = int((edges[1::2] - edges[::2]).sum()), a.area + b.area
+    return (total - single) // 2, (total + single) // 2
 
 
 def rle_overlaps(pairs: Sequence[tuple[Rle, Rle]]) -> tuple[Ints, Ints]:
@@ -509,28 +615,5 @@ def rle_overlaps(pairs: Sequence[tuple[Rle, Rle]]) -> tuple[Ints, Ints]:
     for a, b in pairs:
         if a.size != b.size:
             raise Refused(f"expected a mask of {by(b.size)}, found one of {by(a.size)}")
-    # All masks of a side are laid end to end as one long mask.
-    pixels = np.cumsum([0] + [a.size[0] * a.size[1] for a, _ in pairs])
-    (first, areas), (second, others) = (
-        _joined([pair[k] for pair in pairs], pixels) for k in (0, 1)
-    )
-    shared = np.zeros(len(pairs), dtype=np.int64)
-    if first.size and second.size:
-        inside = np.cumsum(second[1::2] - second[::2])
-        before = np.zeros(second.size, dtype=np.int64)
-        before[1::2], before[2::2] = inside, inside[:-1]
-        # Pixels of the second before each edge of the first. Slopes are 0 and 1, so that floats hold
-        # them exactly.
-        covered = np.interp(first, second, before)
-        runs = np.concatenate([[0.0], np.cumsum(covered[1::2] - covered[::2])])
-        bounds = np.cumsum([0] + [a.edges.size // 2 for a, _ in pairs])
-        shared = np.diff(runs[bounds]).astype(np.int64)
-    return shared, areas + others - shared
-
-
-def _joined(masks: Sequence[Rle], pixels: Ints) -> tuple[Ints, Ints]:
-    """Runs of masks laid end to end, each from its place in `pixels` on; and the masks' areas."""
-    counts = [mask.edges.size for mask in masks]
-    edges = np.concatenate([mask.edges for mask in masks]) + np.repeat(pixels[:-1], counts)
-    inside = np.cumsum(np.append(0, edges[1::2] - edges[::2]))
-    return edges, np.diff(inside[np.cumsum([0, *counts]) // 2])
+    first, second = (Runs.of_masks([pair[side] for pair in pairs]) for side in (0, 1))
+    return first.overlaps(second)

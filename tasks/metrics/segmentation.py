@@ -346,7 +346,8 @@ def _frames_of(value: Any) -> list[Any] | None:
         return [{"$file": file} for file in inner["$files"]]
     if not isinstance(inner, list) or not inner:
         return None
-    return inner if all(frame is None or isinstance(frame, dict) for frame in inner) else None
+    are_frames = all(frame is None or isinstance(frame, (dict, Rle)) for frame in inner)
+    return inner if are_frames else None
 
 
 def _is_frame(value: Any) -> bool:
@@ -362,6 +363,8 @@ def _natural(name: str) -> tuple[bool, int, str]:
 
 def _read_frames(frames: Sequence[Any], size: Size | None = None) -> _Masks:
     """The masks of one object as runs; all RLE are decoded at once. Polygons may need the size."""
+    if set(map(type, frames)) <= {Rle, type(None)}:
+        return list(frames)
     inner = [unwrap(frame)[0] for frame in frames]
     are_rles = [is_rle(frame) for frame in inner]
     runs = iter(read_rles([frame for frame, yes in zip(inner, are_rles, strict=True) if yes]))
@@ -542,7 +545,7 @@ class Dice(StructureMetric):
 
 
 def _read_union(value: Any, size: Size | None) -> Mask:
-    if not (isinstance(value, list) and value and all(isinstance(v, dict) for v in value)):
+    if not (isinstance(value, list) and value and all(isinstance(v, (dict, Rle)) for v in value)):
         return read_mask(value, size)
     first, *others = (read_mask(item, size) for item in value)
     if not others:
