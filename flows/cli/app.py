@@ -437,6 +437,34 @@ def status(
         raise typer.Exit(code)
 
 
+@app.command()
+def site(
+    store: StoreOption = "store",
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", help="Folder for it; a site that is there is replaced."),
+    ] = "site",
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write the results as a static site: boards, models, tasks, comparison. Open its index.html.
+
+    Needs the extra `site`: pip install 'general-level-pipeline[site]'
+    """
+    from tasks.report.site import build_site
+    from tasks.storage import Store
+
+    written = build_site(Store(store), out)
+    if as_json:
+        console.print_json(asdict(written))
+        return
+    console.note(
+        f"{written.models} models, {written.tasks} tasks, {written.boards} boards: "
+        f"{written.files} files, {written.size / 1e6:.1f} MB"
+    )
+    console.note(f"open {written.folder}/index.html")
+
+
 def _in_prefect(name: str, verbose: bool, quiet: bool, *args: Any, **kwargs: Any) -> Any:
     """Runs a flow against a Prefect server, with progress bars unless Prefect's own lines show."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
