@@ -1,15 +1,15 @@
 """How much two shapes overlap, for many pairs at once: boxes, boxes in space, runs, keypoints.
 
-All functions take the shapes of two sides that are already paired: row k of the one with row k of
-the other.
+Boxes come paired, row k of the one side with row k of the other; of the others, `i` and `j` name the
+pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
+
+from tasks.metrics.masks import Runs
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -94,65 +94,72 @@ def _clipped(polygon: Floats, axis: int, sign: float, half: Floats) -> Floats:
     return clipped
 
 
-def run_iou(
-    given: Sequence[Ints], expected: Sequence[Ints], i: Ints, j: Ints, crowd: Bools
-) -> Floats:
-    """IoU of sets of positions, each its runs `begin, end, begin, end, ...`, for pairs `i`, `j`."""
-    sizes = [
-        np.array([(runs[1::2] - runs[::2]).sum() for runs in side], dtype=np.float64)
-        for side in (given, expected)
-    ]
-    firsts, lasts = (
-        [np.array([runs[end] if runs.size else 0 for runs in side]) for side in (given, expected)]
-        for end in (0, -1)
-    )
+def run_iou(given: Runs, expected: Runs, i: Ints, j: Ints, crowd: Bools) -> Floats:
+    """IoU of sets of positions, for the pairs of set `i` of the one side and `j` of the other."""
+    (first, last), (expected_first, expected_last) = _reach(given), _reach(expected)
     shared = np.zeros(len(i))
-    near = np.flatnonzero((firsts[0][i] < lasts[1][j]) & (firsts[1][j] < lasts[0][i]))
+    near = np.flatnonzero((first[i] < expected_last[j]) & (expected_first[j] < last[i]))
     if near.size:
-        far = max(int(last.max()) for last in lasts) + 1
-        shared[near] = _common_positions(given, expected, i[near], j[near], far)
-    return share(shared, sizes[0][i], sizes[1][j], crowd)
+        shared[near] = _common_positions(given, expected, i[near], j[near])
+    sizes, expected_sizes = given.sizes.astype(np.float64), expected.sizes.astype(np.float64)
+    return share(shared, sizes[i], expected_sizes[j], crowd)
 
 
-def _common_positions(
-    given: Sequence[Ints], expected: Sequence[Ints], i: Ints, j: Ints, far: int
-) -> Floats:
-    """Positions that each pair shares; all positions are below `far`."""
-    # The expected sets are laid end to end, so that one look-up serves all pairs.
-    steps = np.array([len(runs) for runs in expected])
-    edges = np.concatenate(expected) + np.repeat(np.arange(len(expected)) * far, steps)
-    inside = edges[1::2] - edges[::2]
+def _reach(runs: Runs) -> tuple[Ints, Ints]:
+    """Positions, within each set, of its first edge and of the end of its last run that holds any."""
+    if not runs.edges.size:
+        return np.zeros(len(runs.bounds) - 1, np.int64), np.zeros(len(runs.bounds) - 1, np.int64)
+    begin, end = runs.bounds[:-1], runs.bounds[1:]
+    first = runs.edges[np.minimum(begin, runs.edges.size - 1)]
+    last = runs.edges[end - 1]
+    # The last run of a mask that ends with pixels outside is empty.
+    last = np.where((runs.edges[end - 2] == last) & (end - begin > 2), runs.edges[end - 3], last)
+    some = end > begin
+    return np.where(some, first - runs.places[:-1], 0), np.where(some, last - runs.places[:-1], 0)
+
+
+def _common_positions(given: Runs, expected: Runs, i: Ints, j: Ints) -> Floats:
+    """Positions that each pair of sets shares; none of the sets is empty."""
+    # The expected sets lie end to end, so that one look-up serves all pairs.
+    inside = expected.edges[1::2] - expected.edges[::2]
     before = np.repeat(np.cumsum(inside), 2).astype(np.float64)
     before[::2] -= inside
 
-    lengths = np.array([len(runs) for runs in given])
-    starts, counts = np.cumsum(lengths) - lengths, lengths[i]
+    starts, counts = given.bounds[i], np.diff(given.bounds)[i]
     first = np.cumsum(counts) - counts
-    taken = np.arange(counts.sum()) + np.repeat(starts[i] - first, counts)
-    asked = np.concatenate(given)[taken] + np.repeat(j * far, counts)
+    taken = np.arange(counts.sum()) + np.repeat(starts - first, counts)
+    asked = given.edges[taken] + np.repeat(expected.places[j] - given.places[i], counts)
+    if (np.diff(given.places)[i] > np.diff(expected.places)[j]).any():
+        # The one may reach farther than the other, behind which the next one lies.
+        np.minimum(asked, np.repeat(expected.places[j + 1], counts), out=asked)
     # Slopes are 0 and 1, so that floats hold the counts exactly.
-    covered = np.interp(asked, edges, before)
+    covered = np.interp(asked, expected.edges, before)
     return np.add.reduceat(covered[1::2] - covered[::2], first // 2)
 
 
-def keypoint_similarity(given: Floats, expected: Floats) -> Floats:
-    """Object keypoint similarity of COCO.
+def keypoint_similarity(given: Floats, expected: Floats, i: Ints, j: Ints) -> Floats:
+    """Object keypoint similarity of COCO, for the pairs of `given[i]` and `expected[j]`.
 
     Args:
-        given: keypoints (pairs, keypoints, 3) of x, y and something that is not looked at.
+        given: rows of five numbers that are not looked at, and each keypoint's x, y and another such
+            number.
         expected: rows of area, x1, y1, x2, y2 (a box about twice the object), and the keypoints'
             x, y, visibility. An object without visible keypoints is compared by how far the given
             ones lie outside of that box.
     """
-    count = given.shape[1]
-    keypoints = expected[:, 5:].reshape(len(expected), count, 3)
+    visible = expected[:, 7::3] > 0
+    count = visible.shape[1]
     sigmas = _COCO_SIGMAS if count == len(_COCO_SIGMAS) else np.full(count, 1 / max(count, 1))
-    visible = keypoints[..., 2] > 0
-    some = np.asarray(keypoints[..., 2].max(axis=1, initial=0.0) > 0)
-    outside = np.maximum(expected[:, None, 1:3] - given[..., :2], 0.0)
-    outside += np.maximum(given[..., :2] - expected[:, None, 3:5], 0.0)
-    offset = np.where(some[:, None, None], given[..., :2] - keypoints[..., :2], outside)
-    error = (offset**2).sum(axis=2) / (2 * sigmas) ** 2
-    error /= 2 * (expected[:, :1] + np.spacing(1))
-    counted = visible | ~some[:, None]
+    hidden = ~np.asarray(visible.any(axis=1))[j]
+    error = np.zeros((len(i), count))
+    for axis in (0, 1):
+        offset = given[:, 5 + axis :: 3][i] - expected[:, 5 + axis :: 3][j]
+        if hidden.any():
+            points, box = given[i[hidden], 5 + axis :: 3], expected[j[hidden]]
+            offset[hidden] = np.maximum(box[:, 1 + axis, None] - points, 0.0)
+            offset[hidden] += np.maximum(points - box[:, 3 + axis, None], 0.0)
+        error += offset * offset
+    error /= (2 * sigmas) ** 2
+    error /= 2 * (expected[j, :1] + np.spacing(1))
+    counted = visible[j] | hidden[:, None]
     return (np.exp(-error) * counted).sum(axis=1) / counted.sum(axis=1)

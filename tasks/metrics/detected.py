@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -25,12 +26,14 @@ from tasks.metrics.boxes import (
 )
 from tasks.metrics.masks import (
     Rle,
+    Runs,
     Size,
     by,
     is_rle,
     read_mask,
-    read_rles,
+    read_runs,
     read_size,
+    sizes_of,
     unwrap,
 )
 
@@ -148,6 +151,73 @@ def floats_of(rows: list[Any], what: str) -> Floats:
     return array
 
 
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The detections or the reference objects of many images.
+
+    Attributes:
+        images: the objects of each image.
+        entries: all of them, image by image.
+        image: which image each is of (objects,).
+        names: the fields that any of them has.
+    """
+
+    images: Sequence[Sequence[Entry]]
+    entries: list[Entry]
+    image: Ints
+    names: set[str]
+
+    @classmethod
+    def of(cls, images: Sequence[Sequence[Entry]]) -> Objects:
+        entries = list(chain.from_iterable(images))
+        image = np.repeat(np.arange(len(images)), list(map(len, images)))
+        return cls(images, entries, image, set().union(*entries))
+
+    def first(self, names: Sequence[str]) -> list[Any]:
+        """`first_of` each."""
+        present = [name for name in names if name in self.names]
+        if len(present) == 1:
+            return [entry.get(present[0]) for entry in self.entries]
+        return [first_of(entry, present) for entry in self.entries]
+
+    def masks(self) -> list[Any]:
+        """What stands for the mask of each, as `masks.unwrap` finds it. Raises `Refused`."""
+        present = [name for name in MASKS if name in self.names]
+        if len(present) == 1 and self.names.isdisjoint(("counts", "$file", "$files")):
+            values = self.first(present)
+            missing = not all(values)
+        else:
+            values = [unwrap(entry)[0] for entry in self.entries]
+            missing = not all(has_any(entry, present) for entry in self.entries)
+        if missing:
+            raise Refused("expected a mask of every object: COCO RLE, polygons, an image ...")
+        return values
+
+    def scores(self) -> Floats:
+        return scores_of(self.entries)
+
+    def crowd(self) -> Bools:
+        if "iscrowd" not in self.names:
+            return np.zeros(len(self.entries), dtype=bool)
+        return np.array([bool(entry.get("iscrowd")) for entry in self.entries], dtype=bool)
+
+    def labels(self) -> Ints:
+        """Numbers of the labels; an image's objects all have one, or are all `UNLABELLED`."""
+        labels = self.first(LABELS)
+        named = np.array([label is not None for label in labels], dtype=bool)
+        if not named.all():
+            total, some = (np.bincount(image) for image in (self.image, self.image[named]))
+            some = np.pad(some, (0, len(total) - len(some)))
+            if ((some > 0) & (some < total)).any():
+                raise Refused("some of the objects have a label and others have none")
+        numbers = np.full(len(labels), UNLABELLED, dtype=np.int64)
+        try:
+            numbers[named] = [label_number(label) for label in labels if label is not None]
+        except TypeError:
+            raise Refused("expected a text or a number as the label") from None
+        return numbers
+
+
 def scores_of(entries: Sequence[Entry]) -> Floats:
     """Confidences; a detection without one counts as certain."""
     scores = [entry.get("score", entry.get("confidence", 1.0)) for entry in entries]
@@ -157,18 +227,6 @@ def scores_of(entries: Sequence[Entry]) -> Floats:
     if array.ndim != 1:
         raise Refused("expected a number as the score")
     return array
-
-
-def labels_of(entries: Sequence[Entry]) -> Ints:
-    labels = [first_of(entry, LABELS) for entry in entries]
-    if None in labels:
-        if any(label is not None for label in labels):
-            raise Refused("some of the objects have a label and others have none")
-        return np.full(len(labels), UNLABELLED)
-    try:
-        return np.array([label_number(label) for label in labels], dtype=np.int64)
-    except TypeError:
-        raise Refused("expected a text or a number as the label") from None
 
 
 @lru_cache(maxsize=65536, typed=True)
@@ -186,26 +244,30 @@ def number48(text: str) -> int:
 
 
 class Shape(ABC):
-    """How one image's detections and references are read and compared."""
+    """How detections and references are read and compared."""
 
     #: Numbers that the comparison of one pair fills, roughly.
     cost: int = 10
 
     @abstractmethod
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Any:
-        """The shapes: an array with one row each, or a list. Raises `Refused`."""
+    def read(self, objects: Objects, *, scored: bool) -> Any:
+        """The shapes: an array with one row each, or `Runs`. Raises `Refused`."""
 
     @abstractmethod
     def similarity(self, given: Any, expected: Any, i: Ints, j: Ints, crowd: Bools) -> Floats:
         """How alike shapes `given[i]` and `expected[j]` are, 0..1, pair by pair."""
 
-    def void(self, expected: Any) -> Bools:
-        """Which reference shapes cannot be asked for, whatever their `iscrowd`."""
-        return np.zeros(len(expected), dtype=bool)
+    def void(self, expected: Any) -> Bools | None:
+        """Which reference shapes cannot be asked for, whatever their `iscrowd`; None: all can."""
+        return None
 
     @property
     def kind(self) -> Hashable:
-        """Shapes of equal kind are compared together."""
+        """Shapes of equal kind are read and compared together."""
+        return self
+
+    def over(self, shapes: Sequence[Any]) -> Shape:
+        """One shape for several images, of which each has one of the same kind."""
         return self
 
 
@@ -213,28 +275,32 @@ class Shape(ABC):
 class Boxes(Shape):
     """Boxes in an image, rows of x1, y1, x2, y2, area."""
 
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Floats:
-        if not entries:
-            return np.zeros((0, 5))
-        rows = [first_of(entry, BOXES) for entry in entries]
-        if any(row is None for row in rows):
-            raise Refused("expected a box: [x, y, w, h] as bbox or [x1, y1, x2, y2] as box")
-        array = floats_of(rows, "the boxes")
-        if array.shape != (len(rows), 4):
-            raise Refused(f"expected boxes of 4 numbers, found shape {array.shape[1:]}")
-        sized = np.array([entry.get("bbox") is not None for entry in entries])[:, None]
-        first, second = array[:, :2], array[:, 2:]
-        sides = np.where(sized, second, second - first)
-        if (sides < 0).any():
-            bad = array[(sides < 0).any(axis=1)][0].tolist()
-            raise Refused(f"the box {bad} has a negative width or height")
-        boxes = np.empty((len(rows), 5))
-        boxes[:, :2], boxes[:, 2:4] = first, np.where(sized, first + second, second)
-        boxes[:, 4] = sides[:, 0] * sides[:, 1]
-        return boxes
+    def read(self, objects: Objects, *, scored: bool) -> Floats:
+        return boxes_of(objects.first(BOXES), [e.get("bbox") is not None for e in objects.entries])
 
     def similarity(self, given: Floats, expected: Floats, i: Ints, j: Ints, crowd: Bools) -> Floats:
         return box_iou(given[i], expected[j], crowd)
+
+
+def boxes_of(rows: list[Any], sized: list[bool]) -> Floats:
+    """Rows of x1, y1, x2, y2, area from boxes; the second pair of numbers is a size or a corner."""
+    if not rows:
+        return np.zeros((0, 5))
+    if None in rows:
+        raise Refused("expected a box: [x, y, w, h] as bbox or [x1, y1, x2, y2] as box")
+    array = floats_of(rows, "the boxes")
+    if array.shape != (len(rows), 4):
+        raise Refused(f"expected boxes of 4 numbers, found shape {array.shape[1:]}")
+    are_sizes = np.array(sized)[:, None]
+    first, second = array[:, :2], array[:, 2:]
+    sides = np.where(are_sizes, second, second - first)
+    if (sides < 0).any():
+        bad = array[(sides < 0).any(axis=1)][0].tolist()
+        raise Refused(f"the box {bad} has a negative width or height")
+    boxes = np.empty((len(rows), 5))
+    boxes[:, :2], boxes[:, 2:4] = first, np.where(are_sizes, first + second, second)
+    boxes[:, 4] = sides[:, 0] * sides[:, 1]
+    return boxes
 
 
 @dataclass(frozen=True)
@@ -243,8 +309,9 @@ class Boxes3d(Shape):
 
     cost = 400
 
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Floats:
-        rows = [self._row(entry) for entry in entries]
+    def read(self, objects: Objects, *, scored: bool) -> Floats:
+        found = zip(objects.first(_BOXES_3D), objects.entries, strict=True)
+        rows = [self._row(row, entry) for row, entry in found]
         if not rows:
             return np.zeros((0, 7))
         array = floats_of(rows, "the boxes")
@@ -254,8 +321,7 @@ class Boxes3d(Shape):
             raise Refused("a box has a negative size")
         return array
 
-    def _row(self, entry: Entry) -> list[Any]:
-        row = first_of(entry, _BOXES_3D)
+    def _row(self, row: Any, entry: Entry) -> list[Any]:
         if row is None and "center" in entry and "size" in entry:
             parts = entry["center"], entry["size"]
             if not all(isinstance(part, list) and len(part) == 3 for part in parts):
@@ -274,45 +340,54 @@ class _Runs(Shape):
 
     cost = 400
 
-    def similarity(
-        self, given: list[Ints], expected: list[Ints], i: Ints, j: Ints, crowd: Bools
-    ) -> Floats:
+    def similarity(self, given: Runs, expected: Runs, i: Ints, j: Ints, crowd: Bools) -> Floats:
         return run_iou(given, expected, i, j, crowd)
 
 
 @dataclass(frozen=True)
 class Masks(_Runs):
-    """Masks of one image of that height and width."""
+    """Masks of images of these heights and widths, one an image, None where it is not stated."""
 
-    size: Size | None
+    sizes: tuple[Size | None, ...]
 
     @property
     def kind(self) -> Hashable:
         return Masks
 
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> list[Ints]:
-        if not all(has_any(entry, MASKS) for entry in entries):
-            raise Refused("expected a mask of every object: COCO RLE, polygons, an image ...")
-        values = [unwrap(entry)[0] for entry in entries]
+    def over(self, shapes: Sequence[Masks]) -> Masks:
+        return Masks(tuple(chain.from_iterable(shape.sizes for shape in shapes)))
+
+    def read(self, objects: Objects, *, scored: bool) -> Runs:
+        values = objects.masks()
         if all(map(is_rle, values)):
-            masks = read_rles(values)
+            runs, sizes = read_runs(values)
         else:
-            read = [read_mask(entry, self.size) for entry in entries]
+            pairs = zip(objects.entries, objects.image.tolist(), strict=True)
+            read = [read_mask(entry, self.sizes[image]) for entry, image in pairs]
             masks = [mask if isinstance(mask, Rle) else Rle.of(mask) for mask in read]
-        for mask in masks:
-            if mask.size != (size := self.size or masks[0].size):
-                raise Refused(f"expected a mask of {by(size)}, found one of {by(mask.size)}")
-        return [mask.edges for mask in masks]
+            runs, sizes = Runs.of_masks(masks), sizes_of(masks)
+        self._check(sizes, objects.image)
+        return runs
+
+    def _check(self, sizes: Ints, image: Ints) -> None:
+        """Refuses a mask whose size is not the one that its image has, or else its first mask."""
+        wanted = np.array([size or (0, 0) for size in self.sizes]).reshape(-1, 2)[image]
+        firsts = sizes[np.searchsorted(image, image)]
+        wanted = np.where(wanted > 0, wanted, firsts)
+        for mask in np.flatnonzero((sizes != wanted).any(axis=1)).tolist():
+            found, size = sizes[mask].tolist(), wanted[mask].tolist()
+            raise Refused(f"expected a mask of {by(size)}, found one of {by(found)}")
 
 
 @dataclass(frozen=True)
 class PointSets(_Runs):
     """Instances in a point cloud, each the numbers of its points."""
 
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> list[Ints]:
-        return [self._runs(first_of(entry, POINTS)) for entry in entries]
+    def read(self, objects: Objects, *, scored: bool) -> Runs:
+        sets = [self._edges(value) for value in objects.first(POINTS)]
+        return Runs.of(sets, np.array([edges[-1] for edges in sets], dtype=np.int64))
 
-    def _runs(self, value: Any) -> Ints:
+    def _edges(self, value: Any) -> Ints:
         if value is None:
             raise Refused("expected the indices of an instance's points")
         array = load_array(value)
@@ -336,12 +411,11 @@ class Keypoints(Shape):
     def cost(self) -> int:
         return 10 * max(self.count, 1)
 
-    def read(self, entries: Sequence[Entry], *, scored: bool) -> Floats:
+    def read(self, objects: Objects, *, scored: bool) -> Floats:
         width = 5 + 3 * self.count
-        if not entries:
+        if not objects.entries:
             return np.zeros((0, width))
-        rows = [entry.get("keypoints") for entry in entries]
-        array = floats_of(rows, "the keypoints")
+        array = floats_of(objects.first(("keypoints",)), "the keypoints")
         if array.ndim == 3 and array.shape[2] == 2:
             array = np.pad(array, ((0, 0), (0, 0), (0, 1)), constant_values=2)
         if array.ndim == 2 and array.shape[1] % 3 == 0:
@@ -351,33 +425,42 @@ class Keypoints(Shape):
         table = np.zeros((len(array), width))
         table[:, 5:] = array.reshape(len(array), -1)
         if not scored:
-            table[:, :5] = [self._extent(e, k) for e, k in zip(entries, array, strict=True)]
+            table[:, :5] = self._extents(objects.entries, array)
         return table
 
-    def _extent(self, entry: Entry, keypoints: Floats) -> list[float]:
-        """Area and box of a reference, the box doubled on every side as COCO does."""
-        labelled = keypoints[keypoints[:, 2] > 0, :2]
-        if has_any(entry, BOXES):
-            x1, y1, x2, y2, area = Boxes().read([entry], scored=False)[0]
-        elif len(labelled):
-            (x1, y1), (x2, y2) = labelled.min(axis=0), labelled.max(axis=0)
-            area = (x2 - x1) * (y2 - y1)
-        else:
-            # Nowhere: nothing resembles it.
-            return [0.0, np.inf, np.inf, -np.inf, -np.inf]
-        if "area" in entry:
-            area = floats_of([entry["area"]], "the area")[0]
-        if area < 0:
+    def _extents(self, entries: Sequence[Entry], keypoints: Floats) -> Floats:
+        """Areas and boxes of references, the boxes doubled on every side as COCO does."""
+        labelled = keypoints[:, :, 2:] > 0
+        # The box around the labelled points; without any it is nowhere, and nothing resembles it.
+        low = np.where(labelled, keypoints[:, :, :2], np.inf).min(axis=1, initial=np.inf)
+        high = np.where(labelled, keypoints[:, :, :2], -np.inf).max(axis=1, initial=-np.inf)
+        sides = np.where(labelled.any(axis=1), high - low, 0.0)
+        area = sides[:, 0] * sides[:, 1]
+        boxed = np.array([has_any(entry, BOXES) for entry in entries], dtype=bool)
+        with_box = [entry for entry, yes in zip(entries, boxed.tolist(), strict=True) if yes]
+        if with_box:
+            boxes = Boxes().read(Objects.of([with_box]), scored=False)
+            low[boxed], high[boxed], area[boxed] = boxes[:, :2], boxes[:, 2:4], boxes[:, 4]
+            sides[boxed] = high[boxed] - low[boxed]
+        somewhere = np.isfinite(low[:, 0])
+        stated = np.array(["area" in entry for entry in entries], dtype=bool) & somewhere
+        if stated.any():
+            given = [
+                entry["area"] for entry, yes in zip(entries, stated.tolist(), strict=True) if yes
+            ]
+            areas = floats_of(given, "the area")
+            if areas.ndim != 1:
+                raise Refused("expected a number as the area")
+            area[stated] = areas
+        if (area < 0).any():
             raise Refused("expected an area from 0 on")
-        width, height = x2 - x1, y2 - y1
-        return [area, x1 - width, y1 - height, x2 + width, y2 + height]
+        return np.column_stack([area, low - sides, high + sides])
 
     def void(self, expected: Floats) -> Bools:
         return np.asarray(expected[:, 7::3].max(axis=1, initial=0.0) <= 0)
 
     def similarity(self, given: Floats, expected: Floats, i: Ints, j: Ints, crowd: Bools) -> Floats:
-        keypoints = given[i, 5:].reshape(len(i), self.count, 3)
-        return keypoint_similarity(keypoints, expected[j])
+        return keypoint_similarity(given, expected, i, j)
 
 
 def has_any(entry: Entry, names: Sequence[str]) -> bool:
@@ -385,7 +468,7 @@ def has_any(entry: Entry, names: Sequence[str]) -> bool:
     return any(map(entry.get, names))
 
 
-def mask_size(entries: Sequence[Entry]) -> Size | None:
+def mask_size(entries: Iterable[Entry]) -> Size | None:
     """Height and width of masks, as the first to state it does, or as far as polygons reach."""
     polygons: list[Any] = []
     for entry in entries:
@@ -393,7 +476,7 @@ def mask_size(entries: Sequence[Entry]) -> Size | None:
         if beside is not None:
             return beside
         if is_rle(value):
-            return read_rles([value])[0].size
+            return value.size if isinstance(value, Rle) else read_size(value.get("size"))
         if isinstance(value, list) and not isinstance(entry.get("mask"), list):
             polygons += value if value and isinstance(value[0], list) else [value]
     if not polygons:

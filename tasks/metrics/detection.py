@@ -7,11 +7,12 @@ made from them for any set of images, as COCO makes them from all.
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,83 +32,44 @@ from tasks.metrics.detected import (
     PAIR_NUMBERS,
     POINTS,
     UNLABELLED,
-    WRAPPED_MASKS,
     Boxes,
     Boxes3d,
     Entry,
     Keypoints,
     Masks,
+    Objects,
     PointSets,
     Shape,
     entries_of,
     has_any,
-    labels_of,
     mask_size,
     number48,
-    scores_of,
-)
-from tasks.metrics.masks import (
-    Rle,
-    is_rle,
-    try_rles,
 )
 
 _COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
-@dataclass(slots=True)
-class _Side:
-    """The detections or the references of one image, and what was read for many images at once."""
-
-    entries: list[Entry]
-    boxes: Floats | None = None
-    scores: Floats | None = None
-
-    def shapes(self, shape: Shape, *, scored: bool) -> Any:
-        if self.boxes is not None and isinstance(shape, Boxes):
-            return self.boxes
-        return shape.read(self.entries, scored=scored)
-
-
-def _decode_masks(sides: Sequence[_Side]) -> None:
-    """Puts decoded masks in place of all COCO RLE that are sound; others tell what is wrong when
-    they are read."""
-    found = [
-        (entry, name)
-        for side in sides
-        for entry in side.entries
-        for name in WRAPPED_MASKS
-        if is_rle(entry.get(name))
-    ]
-    for (entry, name), mask in zip(found, try_rles([e[n] for e, n in found]), strict=True):
-        if isinstance(mask, Rle):
-            entry[name] = mask
-
-
-def _at_once(sides: Sequence[_Side], read: Callable[[list[Entry]], Floats]) -> list[Floats] | None:
-    """What `read` makes of each side's entries; None when it refuses any of them."""
-    try:
-        rows = read([entry for side in sides for entry in side.entries])
-    except Refused:
-        return None
-    ends = np.cumsum([0] + [len(side.entries) for side in sides]).tolist()
-    return [rows[begin:end] for begin, end in pairwise(ends)]
-
-
 @dataclass(frozen=True, slots=True)
-class _Image:
-    """One instance as read, or why it could not be."""
+class _Images:
+    """Images of one kind of shape, as read.
 
-    shape: Shape | None = None
-    labels: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    scores: Floats = field(default_factory=lambda: np.zeros(0))
-    given: Any = None
-    reference_labels: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    crowd: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    expected: Any = None
-    refused: str | None = None
-    reference_refused: str | None = None
+    Attributes:
+        rows: their rows in the batch.
+        given, expected: the detections and the references.
+        found, wanted: their shapes.
+    """
+
+    rows: Ints
+    shape: Shape
+    given: Objects
+    labels: Ints
+    scores: Floats
+    found: Any
+    expected: Objects
+    reference_labels: Ints
+    crowd: Bools
+    wanted: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +151,21 @@ class _AveragePrecision(Metric):
     ) -> Shape:
         """How an image is to be read and compared. Raises `Refused`."""
 
+    def shapes(self, given: Objects, expected: Objects, task_type: str) -> list[Shape]:
+        """`shape` of each image."""
+        pairs = zip(given.images, expected.images, strict=True)
+        return [self.shape(*pair, task_type) for pair in pairs]
+
     def compute(self, batch: Batch) -> pl.DataFrame:
         documents, expected = batch.predictions.to_list(), batch.references.to_list()
-        given = self._sides(documents, scored=True)
-        wanted = self._sides(expected, scored=False)
-        images = [self._read(*pair, batch.task_type) for pair in zip(given, wanted, strict=True)]
+        given, wanted = self._sides(documents, expected)
+        reading = _Reading(self, batch.task_type, given, wanted)
+        parts = [self._outcomes(images) for images in reading.all()]
         headers = [number48(f"{d}\n{e}") for d, e in zip(documents, expected, strict=True)]
-        alike: dict[Hashable, list[int]] = defaultdict(list)
-        for row, image in enumerate(images):
-            if image.shape is not None:
-                alike[image.shape.kind].append(row)
-        parts = [self._outcomes(images, rows) for rows in alike.values()]
         stats = _Records.concatenated(parts).packed(np.array(headers, dtype=np.int64))
         reasons = {
-            name: pl.Series([getattr(image, name) for image in images], dtype=pl.String)
-            for name in ("refused", "reference_refused")
+            name: pl.Series([found.get(row) for row in range(len(documents))], dtype=pl.String)
+            for name, found in reading.reasons.items()
         }
         return pl.DataFrame({"stats": stats, **reasons})
 
@@ -212,72 +174,27 @@ class _AveragePrecision(Metric):
         nothing = pl.Series(["[]"]).new_from_index(0, len(batch.references))
         return self.compute(Batch(nothing, batch.references, batch.task_type))
 
-    def _sides(self, documents: Iterable[str], *, scored: bool) -> list[_Side | Refused]:
-        """One side of all images, or why an image has none."""
-        sides: list[_Side | Refused] = []
-        packed = []
-        for document in documents:
-            try:
-                side = _Side(entries_of(decode(document), self.box_sizes, scored))
-            except Refused as error:
-                sides.append(error)
-                continue
-            sides.append(side)
-            if '"counts"' in document:
-                packed.append(side)
-        _decode_masks(packed)
-        good = [side for side in sides if isinstance(side, _Side)]
-        if scored and (scores := _at_once(good, scores_of)):
-            for side, found in zip(good, scores, strict=True):
-                side.scores = found
-        self.prepare(good, scored=scored)
-        return sides
+    def _sides(self, *documents: Iterable[str]) -> Iterator[list[list[Entry] | Refused]]:
+        """Detections and references of all images, or why an image has none."""
+        for side, scored in zip(documents, (True, False), strict=True):
+            entries: list[list[Entry] | Refused] = []
+            for document in side:
+                try:
+                    entries.append(entries_of(decode(document), self.box_sizes, scored))
+                except Refused as error:
+                    entries.append(error)
+            yield entries
 
-    def prepare(self, sides: Sequence[_Side], *, scored: bool) -> None:
-        """Reads for all images at once what can be."""
-
-    def _read(self, given: _Side | Refused, expected: _Side | Refused, task_type: str) -> _Image:
-        try:
-            if isinstance(expected, Refused):
-                raise expected
-            references = expected.entries
-            reference_labels = labels_of(references)
-            crowd = np.array([bool(entry.get("iscrowd")) for entry in references], dtype=bool)
-            alone = self.shape((), references, task_type)
-            shapes = expected.shapes(alone, scored=False)
-        except Refused as error:
-            return _Image(reference_refused=str(error))
-        try:
-            # The references alone could be read: what fails from here on is the prediction.
-            if isinstance(given, Refused):
-                raise given
-            detections = given.entries
-            labels = labels_of(detections)
-            scores = scores_of(detections) if given.scores is None else given.scores
-            shape = self.shape(detections, references, task_type)
-            if shape != alone:
-                shapes = expected.shapes(shape, scored=False)
-            found = given.shapes(shape, scored=True)
-        except Refused as error:
-            return _Image(refused=str(error))
-        return _Image(shape, labels, scores, found, reference_labels, crowd, shapes)
-
-    def _outcomes(self, images: Sequence[_Image], rows: Sequence[int]) -> _Records:
+    def _outcomes(self, images: _Images) -> _Records:
         """Outcomes of images that are all of one kind of shape."""
-        chosen = [images[row] for row in rows]
-        shape = next(image.shape for image in chosen if image.shape is not None)
-        expected = _joined([image.expected for image in chosen])
-        crowd = np.concatenate([image.crowd for image in chosen])
-        void = crowd | shape.void(expected)
-        scores = np.concatenate([image.scores for image in chosen])
-        place = np.arange(len(rows))
-        image = np.repeat(place, [len(image.labels) for image in chosen])
-        reference_image = np.repeat(place, [len(image.reference_labels) for image in chosen])
-        label = np.concatenate([image.labels for image in chosen])
-        reference_label = np.concatenate([image.reference_labels for image in chosen])
+        shape, crowd, scores = images.shape, images.crowd, images.scores
+        impossible = shape.void(images.wanted)
+        void = crowd if impossible is None else crowd | impossible
+        image, label = images.given.image, images.labels
+        reference_image, reference_label = images.expected.image, images.reference_labels
 
         # Where a side has no labels, everything is compared with everything.
-        blind = np.zeros(len(rows), dtype=bool)
+        blind = np.zeros(len(images.rows), dtype=bool)
         blind[image[label == UNLABELLED]] = True
         blind[reference_image[reference_label == UNLABELLED]] = True
         label = np.where(blind[image], UNLABELLED, label)
@@ -287,28 +204,22 @@ class _AveragePrecision(Metric):
         group = image * len(names) + number[: len(label)]
         reference_group = reference_image * len(names) + number[len(label) :]
         order, rank = _ranked(group, scores, self.max_detections)
-        i, j, similarity = self._similar(
-            shape,
-            _joined([image.given for image in chosen]),
-            expected,
-            crowd,
-            order,
-            _Ranges.of(group[order], reference_group),
-        )
+        ranges = _Ranges.of(group[order], reference_group)
+        i, j, similarity = self._similar(images, order, ranges)
         right, ignored = _matches(i, j, similarity, rank, void, crowd, self._enough(), len(order))
         bits = 2.0 ** np.arange(len(self.thresholds))
         outcome = right @ bits + (ignored @ bits) * 2.0 ** len(bits)
-        real_rows = np.array(rows)
-        counted = np.column_stack([reference_image, reference_label])[~void]
-        wanted, counts = np.unique(counted, axis=0, return_counts=True)
+        classes, number = np.unique(reference_label[~void], return_inverse=True)
+        key, counts = np.unique(reference_image[~void] * len(classes) + number, return_counts=True)
+        owner, number = np.divmod(key, max(len(classes), 1))
         return _Records.concatenated(
             [
                 _Records(
-                    real_rows[wanted[:, 0]],
-                    np.column_stack([wanted[:, 1], counts, np.full(len(counts), -1.0)]),
+                    images.rows[owner],
+                    np.column_stack([classes[number], counts, np.full(len(counts), -1.0)]),
                 ),
                 _Records(
-                    real_rows[image[order]],
+                    images.rows[image[order]],
                     np.column_stack([label[order], scores[order], outcome]),
                 ),
             ]
@@ -318,21 +229,14 @@ class _AveragePrecision(Metric):
         # As pycocotools: rounding must not make a perfect match fail at a threshold of 1.
         return np.minimum(self.thresholds, 1 - 1e-10)
 
-    def _similar(
-        self,
-        shape: Shape,
-        given: Any,
-        expected: Any,
-        crowd: Bools,
-        order: Ints,
-        ranges: _Ranges,
-    ) -> tuple[Ints, Ints, Floats]:
+    def _similar(self, images: _Images, order: Ints, ranges: _Ranges) -> tuple[Ints, Ints, Floats]:
         """Pairs of a detection (its place in `order`) and a reference that are alike enough for
         the lowest threshold, and how alike they are."""
-        lowest = self._enough().min()
+        lowest, shape = self._enough().min(), images.shape
         parts = []
         for i, j in ranges.pairs(max(1, PAIR_NUMBERS // shape.cost)):
-            similarity = shape.similarity(given, expected, order[i], j, crowd[j])
+            crowd = images.crowd[j]
+            similarity = shape.similarity(images.found, images.wanted, order[i], j, crowd)
             kept = similarity >= lowest
             parts.append((i[kept], j[kept], similarity[kept]))
         nothing = np.zeros(0, dtype=np.int64)
@@ -411,10 +315,135 @@ class _AveragePrecision(Metric):
         return np.where((only >= 0) & either, only, number)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], list):
-        return [item for part in parts for item in part]
-    return np.concatenate(parts)
+#: Into so many parts images are cut that cannot be read together, until the bad ones are alone.
+_PARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads the images of a batch, as many together as can be.
+
+    Attributes:
+        given, expected: detections and references of each image, or why there are none.
+        reasons: why images could not be read, by row.
+    """
+
+    metric: _AveragePrecision
+    task_type: str
+    given: list[list[Entry] | Refused]
+    expected: list[list[Entry] | Refused]
+    reasons: dict[str, dict[int, str]] = field(
+        default_factory=lambda: {"refused": {}, "reference_refused": {}}
+    )
+
+    def all(self) -> list[_Images]:
+        bad: list[int] = []
+        good: list[int] = []
+        for row, sides in enumerate(zip(self.given, self.expected, strict=True)):
+            (bad if any(isinstance(side, Refused) for side in sides) else good).append(row)
+        for row in bad:
+            self._read([row])
+        parts = self._read(good) if good else []
+        if len(parts) > 1 and sum(len(part.rows) for part in parts) < len(good):
+            # What was left around the bad ones, together after all: comparing costs most by parts.
+            rows = np.sort(np.concatenate([part.rows for part in parts])).tolist()
+            with contextlib.suppress(Refused):
+                return list(self._together(rows))
+        return parts
+
+    def _read(self, rows: list[int]) -> list[_Images]:
+        """The images of those rows: together, or in parts if one of them cannot be read."""
+        try:
+            return list(self._together(rows))
+        except Refused as error:
+            if len(rows) == 1:
+                is_reference = isinstance(error, _ReferenceRefused)
+                reasons = self.reasons["reference_refused" if is_reference else "refused"]
+                reasons[rows[0]] = str(error)
+                return []
+        size = -(-len(rows) // _PARTS)
+        parts = (self._read(rows[start : start + size]) for start in range(0, len(rows), size))
+        return list(chain.from_iterable(parts))
+
+    def _together(self, rows: list[int]) -> Iterator[_Images]:
+        """The images of each kind of shape. Raises `Refused`, and what it is for a reference."""
+        try:
+            references = _References(self.metric, self.task_type, _sound(self.expected, rows))
+        except Refused as error:
+            raise _ReferenceRefused(str(error)) from None
+        # The references alone could be read: what fails from here on is the prediction.
+        yield from references.with_detections(np.array(rows), _sound(self.given, rows))
+
+
+class _ReferenceRefused(Refused):
+    """A reference that cannot be read."""
+
+
+def _sound(sides: list[list[Entry] | Refused], rows: list[int]) -> Objects:
+    """Objects of those images. Raises `Refused` when one has none."""
+    images: list[list[Entry]] = []
+    for row in rows:
+        side = sides[row]
+        if isinstance(side, Refused):
+            raise side
+        images.append(side)
+    return Objects.of(images)
+
+
+class _References:
+    """References of images, and what was read of them without a look at the detections."""
+
+    def __init__(self, metric: _AveragePrecision, task_type: str, objects: Objects) -> None:
+        """Raises `Refused`."""
+        self._metric, self._task_type, self._objects = metric, task_type, objects
+        self._labels, self._crowd = objects.labels(), objects.crowd()
+        nothing = Objects.of([()] * len(objects.images))
+        self._shapes = metric.shapes(nothing, objects, task_type)
+        self._read = {
+            shape.kind: shape.read(part, scored=False)
+            for shape, _, _, part in _by_kind(self._shapes, objects)
+            if part.entries
+        }
+
+    def with_detections(self, rows: Ints, detections: Objects) -> Iterator[_Images]:
+        """The images of each kind of shape. Raises `Refused`."""
+        labels, scores = detections.labels(), detections.scores()
+        shapes = self._metric.shapes(detections, self._objects, self._task_type)
+        triples = zip(shapes, self._shapes, self._objects.images, strict=True)
+        as_alone = all(shape == alone for shape, alone, references in triples if references)
+        kinds = zip(_by_kind(shapes, self._objects), _by_kind(shapes, detections), strict=True)
+        for (shape, places, chosen, references), (_, _, found, given) in kinds:
+            wanted = self._read.get(shape.kind) if as_alone else None
+            yield _Images(
+                rows[places],
+                shape,
+                given,
+                labels[found],
+                scores[found],
+                shape.read(given, scored=True),
+                references,
+                self._labels[chosen],
+                self._crowd[chosen],
+                shape.read(references, scored=False) if wanted is None else wanted,
+            )
+
+
+def _by_kind(
+    shapes: Sequence[Shape], objects: Objects
+) -> Iterator[tuple[Shape, Any, Any, Objects]]:
+    """Shapes of each kind as one, the places of their images and of the objects of these, and the
+    objects."""
+    places: dict[Hashable, list[int]] = defaultdict(list)
+    for place, shape in enumerate(shapes):
+        places[shape.kind].append(place)
+    if len(places) == 1:
+        yield shapes[0].over(shapes), slice(None), slice(None), objects
+        return
+    for chosen in places.values():
+        part = [shapes[place] for place in chosen]
+        mine = np.isin(objects.image, chosen)
+        images = Objects.of([objects.images[place] for place in chosen])
+        yield part[0].over(part), chosen, mine, images
 
 
 def _ranked(group: Ints, scores: Floats, most: int) -> tuple[Ints, Ints]:
@@ -577,6 +606,10 @@ def _average_precision(group: Ints, outcome: Ints, wanted: Floats, thresholds: i
     return total.reshape(thresholds, len(wanted)) / len(_RECALLS)
 
 
+#: Shapes that are the same for all images.
+_BOXES, _BOXES_3D, _POINT_SETS = Boxes(), Boxes3d(), PointSets()
+
+
 class _ImageAveragePrecision(_AveragePrecision):
     """Average precision of boxes or masks in images.
 
@@ -596,22 +629,33 @@ class _ImageAveragePrecision(_AveragePrecision):
 
     box_sizes = (4,)
 
-    def prepare(self, sides: Sequence[_Side], *, scored: bool) -> None:
-        boxes = _at_once(sides, lambda entries: Boxes().read(entries, scored=scored))
-        for side, found in zip(sides, boxes or (), strict=boxes is not None):
-            side.boxes = found
+    def shapes(self, given: Objects, expected: Objects, task_type: str) -> list[Shape]:
+        if "segment" not in task_type and (given.names | expected.names).isdisjoint(MASKS):
+            return [_BOXES] * len(expected.images)
+        if all(map(_are_masks_alone, (given, expected))):
+            pairs = zip(expected.images, given.images, strict=True)
+            nothing = self.shape((), (), task_type)
+            return [Masks((mask_size(chain(*pair)),)) if any(pair) else nothing for pair in pairs]
+        return super().shapes(given, expected, task_type)
 
     def shape(
         self, detections: Sequence[Entry], references: Sequence[Entry], task_type: str
     ) -> Shape:
         if "segment" not in task_type:
             if not all(has_any(entry, MASKS) for entry in references):
-                return Boxes()
+                return _BOXES
             given = bool(detections) and all(has_any(entry, MASKS) for entry in detections)
             boxed = all(has_any(entry, BOXES) for entry in references)
             if not given and boxed:
-                return Boxes()
-        return Masks(mask_size([*references, *detections]))
+                return _BOXES
+        return Masks((mask_size(chain(references, detections)),))
+
+
+def _are_masks_alone(objects: Objects) -> bool:
+    """Whether all the objects have a mask, and none a box."""
+    present = [name for name in MASKS if name in objects.names]
+    without_box = objects.names.isdisjoint(BOXES)
+    return without_box and all(has_any(entry, present) for entry in objects.entries)
 
 
 @register
@@ -692,8 +736,8 @@ class _SpaceAveragePrecision(_AveragePrecision):
     ) -> Shape:
         deciding = references or detections
         if deciding and all(has_any(entry, POINTS) for entry in deciding):
-            return PointSets()
-        return Boxes3d()
+            return _POINT_SETS
+        return _BOXES_3D
 
 
 @register

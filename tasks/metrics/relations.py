@@ -20,6 +20,7 @@ from tasks.metrics.detected import (
     LABELS,
     Boxes,
     Entry,
+    Objects,
     first_of,
     has_any,
     scores_of,
@@ -118,7 +119,7 @@ def _relations(value: Any) -> list[_Relation]:
     scores = scores_of([{"score": score} for *_, score in parts]).tolist()
     boxed = [all(has_any(end, BOXES) for end in ends) for _, ends, _ in parts]
     ends = [end for (_, ends, _), yes in zip(parts, boxed, strict=True) if yes for end in ends]
-    pairs = iter(Boxes().read(ends, scored=False).reshape(-1, 2, 5))
+    pairs = iter(Boxes().read(Objects.of([ends]), scored=False).reshape(-1, 2, 5))
     return [
         _Relation(texts, score, next(pairs) if yes else None)
         for (texts, *_), score, yes in zip(parts, scores, boxed, strict=True)
