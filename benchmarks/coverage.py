@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,27 +26,27 @@ from tasks.uncertainty.levels import Board, level_replicates
 
 Rng = np.random.Generator
 #: A population: draws statistics of n instances, and says the true score.
-Population = tuple[str, Callable[[Rng, int], dict[str, object]], float]
+Population = tuple[str, Callable[[Rng, int], dict[str, Any]], float]
 
 
-def _micro(rng: Rng, n: int) -> dict[str, object]:
+def _micro(rng: Rng, n: int) -> dict[str, Any]:
     expected = rng.integers(1, 6, n)
     tp = rng.binomial(expected, 0.6)
     return {"tp": tp, "fp": rng.poisson(0.8, n), "fn": expected - tp}
 
 
-def _words(rng: Rng, n: int) -> dict[str, object]:
+def _words(rng: Rng, n: int) -> dict[str, Any]:
     words = rng.integers(4, 30, n)
     return {"errors": rng.binomial(words, 0.12), "words": words}
 
 
-def _classes(rng: Rng, n: int) -> dict[str, object]:
+def _classes(rng: Rng, n: int) -> dict[str, Any]:
     group = rng.choice(3, n, p=[0.5, 0.3, 0.2])
     right = rng.random(n) < np.array([0.9, 0.6, 0.4])[group]
     return {"score": right.astype(float), "group": group.astype(str)}
 
 
-def _matches(rng: Rng, n: int) -> dict[str, object]:
+def _matches(rng: Rng, n: int) -> dict[str, Any]:
     length = rng.integers(5, 15, n)
     reference = length + rng.integers(-2, 5, n)
     return {

@@ -1,0 +1,197 @@
+"""Levels of 1,000 models x 699 tasks: the SQL models against the same computation in pandas.
+
+    python -m benchmarks.levels [--models 1000] [--out benchmarks/results/levels.md]
+
+Both start from the raw scores of every (model, task) and the catalogue, and end with levels 2 to 5
+on board A: normalisation, comparison with the specialist, means, harmonic mean. The SQL makes all
+boards, profiles and aggregations; pandas makes board A, corrected, modality_mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+from tasks.catalog import Catalogue, load_catalogue
+from tasks.schema import TASK_SCORE_SCHEMA
+from tasks.warehouse.models import SQL_FOLDER, in_order, load_models
+
+#: What the levels need; the rest of the marts describe them.
+LEVEL_MODELS = (
+    "stg_tasks",
+    "stg_task_scores",
+    "stg_boards",
+    "board_tasks",
+    "board_halves",
+    "task_results",
+    "paradigm_scores",
+    "group_levels",
+    "language_scores",
+    "levels",
+)
+
+
+def make_scores(catalogue: Catalogue, models: int, seed: int = 3) -> pl.DataFrame:
+    """Raw scores around each specialist, a fifth of them unsupported (`TASK_SCORE_SCHEMA`)."""
+    rng = np.random.default_rng(seed)
+    tasks = catalogue.tasks
+    low, high = (tasks[name].to_numpy() for name in ("minimum", "maximum"))
+    rows = []
+    for number in range(models):
+        raw = tasks["specialist_raw"].to_numpy() * rng.uniform(0.4, 1.15, tasks.height)
+        raw = np.clip(raw, low, np.where(np.isfinite(high), high, np.inf))
+        rows.append(
+            pl.DataFrame(
+                {
+                    "model": pl.Series([f"model-{number}"]).new_from_index(0, tasks.height),
+                    "task_id": tasks["task_id"],
+                    "metric_id": tasks["metric_id"],
+                    "raw_score": raw,
+                    "supported": rng.random(tasks.height) < 0.8,
+                }
+            )
+        )
+    scores = pl.concat(rows)
+    return scores.select(
+        "model",
+        "task_id",
+        pl.lit("corrected").alias("profile"),
+        "metric_id",
+        pl.when("supported")
+        .then(pl.lit("scored"))
+        .otherwise(pl.lit("unsupported"))
+        .alias("status"),
+        pl.when("supported").then("raw_score").alias("raw_score"),
+        pl.lit("imported").alias("origin"),
+        pl.lit("benchmark").alias("scorer_version"),
+    )
+
+
+def in_sql(scores: pa.Table, catalogue: Catalogue) -> tuple[float, dict[str, float], Any]:
+    """Seconds of all level models, of each, and board A."""
+    spent: dict[str, float] = {}
+    with duckdb.connect() as database:
+        database.register("scores", scores)
+        database.execute("CREATE TABLE raw_task_scores AS FROM scores")
+        database.register("tasks_", catalogue.tasks.to_arrow())
+        database.execute("CREATE TABLE raw_tasks AS FROM tasks_")
+        boards = str(SQL_FOLDER / "boards.csv")
+        database.execute("CREATE TABLE raw_boards AS FROM read_csv(?, header = true)", [boards])
+        for macro in load_models("macros"):
+            database.execute(macro.sql)
+        for model in in_order(load_models("staging") + load_models("marts")):
+            if model.name in LEVEL_MODELS:
+                began = time.perf_counter()
+                database.execute(f"CREATE TABLE {model.name} AS {model.sql}")
+                spent[model.name] = time.perf_counter() - began
+        found = database.sql(
+            "SELECT model, level_2, level_3, level_4, level_5 FROM levels WHERE board_id = 'A' "
+            "AND profile = 'corrected' AND aggregation = 'modality_mean' ORDER BY model"
+        ).df()
+    return sum(spent.values()), spent, found
+
+
+def in_pandas(scores: Any, tasks: Any) -> tuple[float, Any]:
+    """Seconds, and levels 2 to 5 of board A by model."""
+    began = time.perf_counter()
+    joined = scores.merge(tasks, on="task_id")
+    raw, unit = joined["raw_score"].to_numpy(), joined["unit"].to_numpy()
+    percent = np.where(unit == "percent", raw, 100 * raw)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = joined["minimum"].to_numpy(), joined["maximum"].to_numpy()
+        score = np.select(
+            [
+                joined["map"] == name
+                for name in ("identity", "one_minus", "tanh_ratio", "tanh_scale")
+            ],
+            [
+                np.minimum(percent, 100),
+                np.maximum(100 - percent, 0),
+                np.where(raw == 0, 100, 100 * np.tanh(joined["threshold"] / raw / 2)),
+                100 * np.tanh(raw / 20),
+            ],
+            100 * (raw - low) / (high - low),
+        )
+    joined["score"] = np.where(np.isnan(raw), 0.0, score)
+    specialist = joined["specialist_raw"].to_numpy()
+    wins = np.where(joined["direction"] == "higher", raw >= specialist, raw <= specialist)
+    joined["won"] = np.where(wins, joined["score"], 0.0)
+    language = joined[joined["modality"] == "language"].groupby("model")["won"].mean() / 100
+    rest = joined[joined["modality"] != "language"]
+    halves: Any = (
+        rest.groupby(["model", "modality", "paradigm"])[["score", "won"]]
+        .mean()
+        .unstack(fill_value=0)
+    )
+    won_c, won_g = halves["won"]["comprehension"], halves["won"]["generation"]
+    total = won_c + won_g
+    groups = pd.DataFrame(
+        {
+            "level_2": halves["score"].sum(axis=1) / 2,
+            "level_3": total / 2,
+            "level_4": (2 * won_c * won_g / total).where((won_c > 0) & (won_g > 0), 0.0),
+        }
+    )
+    levels: Any = groups.groupby("model").mean()
+    levels["level_5"] = levels["level_4"] * language
+    return time.perf_counter() - began, levels.reset_index().sort_values("model")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--models", type=int, default=1_000)
+    parser.add_argument("--turns", type=int, default=3, help="runs of each side, by turns")
+    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
+    arguments = parser.parse_args()
+    text = report(arguments.models, arguments.turns)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text)
+
+
+def report(models: int, turns: int) -> str:
+    """The table as Markdown."""
+    catalogue = load_catalogue()
+    scores = make_scores(catalogue, models)
+    columns = ["task_id", "modality", "paradigm", "map", "threshold", "unit", "direction"]
+    tasks = catalogue.tasks.select(*columns, "minimum", "maximum", "specialist_raw")
+    frame, task_frame = (pd.DataFrame(t.to_dict(as_series=False)) for t in (scores, tasks))
+    table = pl.concat(
+        [pl.DataFrame(pl.from_arrow(TASK_SCORE_SCHEMA.empty_table())), scores], how="diagonal"
+    )
+    sql, other, spent = [], [], {}
+    for _ in range(turns):
+        seconds, spent, ours = in_sql(table.to_arrow(), catalogue)
+        sql.append(seconds)
+        seconds, theirs = in_pandas(frame, task_frame)
+        other.append(seconds)
+    names = ["level_2", "level_3", "level_4", "level_5"]
+    worst = float(np.abs(ours[names].to_numpy() - theirs[names].to_numpy()).max())
+    dearest = sorted(spent.items(), key=lambda item: -item[1])[:4]
+    lines = [
+        f"# Levels of {models:,} models x {catalogue.tasks.height} tasks",
+        "",
+        f"`python -m benchmarks.levels --models {models}`, medians of {turns} turns.",
+        "",
+        "| what | measured |",
+        "|---|---|",
+        f"| SQL: all boards, profiles and aggregations | {median(sql):.2f} s |",
+        f"| pandas: board A, one profile, one aggregation | {median(other):.2f} s |",
+        f"| pandas / SQL | {median(other) / median(sql):.1f}x |",
+        f"| largest difference of a level | {worst:.1e} |",
+        f"| dearest models | {', '.join(f'{name} {value:.2f} s' for name, value in dearest)} |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
