@@ -67,7 +67,7 @@ def test_what_changed_is_found(database):
 def test_gain_of_passing_a_specialist_is_exact(database):
     """Raising a lost task to the specialist raises levels 2 and 3 by what the view says."""
     rows = database.execute(
-        "SELECT gap, level_2_gain, level_3_gain FROM nearest_specialists WHERE model = 'model'"
+        "SELECT gap, level_2_gain, level_3_gain FROM level_gains WHERE model = 'model'"
     ).fetchall()
     # One task of two in image comprehension, one modality in the catalogue, specialist 90.
     assert rows == [(40.0, 40.0 / 4, 90.0 / 4)]

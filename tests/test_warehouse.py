@@ -110,6 +110,7 @@ def test_each_check_finds_what_it_is_for(published):
         "levels_ordered": "UPDATE levels SET level_3 = level_2 + 1",
         "every_model_everywhere": "DELETE FROM task_results WHERE task_id = 'language.l1'",
         "unsupported_never_wins": "UPDATE task_results SET wins = true",
+        "contributions_sum_up": "UPDATE levels SET level_4 = level_4 + 1e-6",
     }
     checks = {check.name: check.sql for check in load_models("checks")}
     assert checks.keys() == spoil.keys()

@@ -4,7 +4,7 @@
 -- inputs: task_results, this_run, previous_scores
 -- columns:
 --   run_id: the run since which the figure holds
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   model: model name
 --   task_id: canonical task id
 --   status: scored, refused, or gone

@@ -4,9 +4,9 @@
 -- means, and level 4 does not exist. A group of a two-paradigm board that has tasks of one
 -- paradigm only counts the absent half as 0, so that a catalogue gains nothing by leaving it out.
 -- grain: profile, aggregation, board, model, modality
--- inputs: raw_boards, paradigm_scores
+-- inputs: boards, paradigm_scores
 -- columns:
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   aggregation: modality_mean or task_mean
 --   board_id: board
 --   model: model name
@@ -72,21 +72,21 @@ levelled AS (
     SELECT
         halves.*,
         CASE
-            WHEN raw_boards.paradigms = 'comprehension' THEN halves.comprehension_score
-            WHEN raw_boards.paradigms = 'generation' THEN halves.generation_score
+            WHEN boards.paradigms = 'comprehension' THEN halves.comprehension_score
+            WHEN boards.paradigms = 'generation' THEN halves.generation_score
             ELSE (halves.comprehension_score + halves.generation_score) / 2
         END AS level_2,
         CASE
-            WHEN raw_boards.paradigms = 'comprehension' THEN halves.comprehension_won
-            WHEN raw_boards.paradigms = 'generation' THEN halves.generation_won
+            WHEN boards.paradigms = 'comprehension' THEN halves.comprehension_won
+            WHEN boards.paradigms = 'generation' THEN halves.generation_won
             ELSE (halves.comprehension_won + halves.generation_won) / 2
         END AS level_3,
         CASE
-            WHEN raw_boards.max_level >= 4
+            WHEN boards.max_level >= 4
                 THEN harmonic_mean(halves.comprehension_won, halves.generation_won)
         END AS level_4
     FROM halves
-    INNER JOIN raw_boards ON halves.board_id = raw_boards.board_id
+    INNER JOIN boards ON halves.board_id = boards.board_id
 )
 
 SELECT * FROM levelled

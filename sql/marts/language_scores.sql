@@ -2,7 +2,7 @@
 -- grain: profile, model
 -- inputs: task_results
 -- columns:
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   model: model name
 --   language_tasks: language tasks of the catalogue (T)
 --   language_won: language tasks at or above the specialist

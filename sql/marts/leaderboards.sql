@@ -3,7 +3,7 @@
 -- grain: profile, aggregation, board, model
 -- inputs: levels
 -- columns:
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   aggregation: modality_mean or task_mean
 --   board_id: board
 --   rank: place on the board, 1 is best; ties share it

@@ -3,9 +3,9 @@
 -- modalities' own levels. task_mean: each level of all tasks pooled.
 -- Level 5 = level 4 * w_L, where w_L is the synergy on language tasks.
 -- grain: profile, aggregation, board, model
--- inputs: raw_boards, group_levels, language_scores
+-- inputs: boards, group_levels, language_scores
 -- columns:
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   aggregation: modality_mean or task_mean
 --   board_id: board
 --   model: model name
@@ -39,12 +39,12 @@ weighed AS (
     SELECT
         averaged.*,
         CASE
-            WHEN raw_boards.max_level >= 5 THEN averaged.level_4 * language_scores.language_weight
+            WHEN boards.max_level >= 5 THEN averaged.level_4 * language_scores.language_weight
         END AS level_5,
         language_scores.language_score,
         language_scores.language_weight
     FROM averaged
-    INNER JOIN raw_boards ON averaged.board_id = raw_boards.board_id
+    INNER JOIN boards ON averaged.board_id = boards.board_id
     INNER JOIN language_scores
         ON
             averaged.profile = language_scores.profile

@@ -4,7 +4,7 @@
 -- grain: profile, board, model, modality, paradigm
 -- inputs: board_tasks, task_results
 -- columns:
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   board_id: board
 --   model: model name
 --   modality: modality

@@ -2,10 +2,11 @@
 -- A task that a model does not support counts 0 and never wins. Whether a model is at or above the
 -- specialist is decided on raw values in the metric's direction, because normalised ones saturate;
 -- only the published profile compares normalised values, as the published scorer does.
+-- The quick profile has a model's rows if any of its tasks was scored on the quick instances.
 -- grain: profile, model, task
 -- inputs: stg_tasks, stg_task_scores
 -- columns:
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   model: model name
 --   task_id: canonical task id
 --   modality: the task's modality
@@ -32,20 +33,24 @@
 --   source: file it came from
 --   stale_since: since when the task could not be scored again; the score is the last good one
 WITH models AS (
-    SELECT DISTINCT model FROM stg_task_scores
-),
-
-profiles AS (
-    SELECT unnest(['corrected', 'published']) AS profile
+    SELECT
+        model,
+        unnest(['corrected', 'published']) AS profile
+    FROM stg_task_scores
+    UNION
+    -- Imported figures are of all instances: who has nothing else is not on the quick board.
+    SELECT
+        model,
+        profile
+    FROM stg_task_scores
 ),
 
 every_task AS (
     SELECT
-        profiles.profile,
+        models.profile,
         models.model,
         stg_tasks.*
-    FROM profiles
-    CROSS JOIN models
+    FROM models
     CROSS JOIN stg_tasks
 ),
 

@@ -1,9 +1,11 @@
 -- What is known of each model's tasks: one row each, a scored figure before an imported one.
 -- A figure that the metric cannot give is refused here, with the reason, so that it never counts.
+-- Profiles: corrected (the specification), published (the published scorer's rules), and quick (the
+-- corrected rules on the quick board's instances, which counts and coverage are then of).
 -- grain: profile, model, task
 -- inputs: raw_task_scores, stg_tasks
 -- columns:
---   profile: corrected, or published (the published scorer's rules)
+--   profile: corrected, published or quick
 --   model: model name
 --   task_id: canonical task id
 --   status: scored, unsupported or refused

@@ -28,7 +28,7 @@ SELECT
     paradigm,
     title,
     short_title,
-    skill,
+    nullif(trim(skill), '') AS skill,
     domain,
     capability,
     data_source,

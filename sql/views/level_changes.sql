@@ -1,10 +1,11 @@
 -- What the last published run changed: every level score beside the one of the run before it.
+-- Boards of scopes A, B and C: of the many of scope D no levels are kept.
 -- grain: profile, aggregation, board, model, level
 -- inputs: runs, level_history
 -- columns:
 --   run_id: the last published run
 --   run_id_before: the published run before it
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   aggregation: modality_mean or task_mean
 --   board_id: board
 --   model: model name

@@ -4,7 +4,7 @@
 -- inputs: runs, score_history
 -- columns:
 --   run_id: the last published run
---   profile: corrected or published
+--   profile: corrected, published or quick
 --   model: model name
 --   task_id: canonical task id
 --   raw_score: score in the task's unit; NULL when the score is no longer there

@@ -26,7 +26,7 @@ from tasks.uncertainty.published import add_intervals
 from tasks.version import SCORER_VERSION
 from tasks.warehouse.models import SQL_FOLDER, Model, in_order, load_models
 
-#: What a stage of a run leaves on record. `publish` ends here when its tables have been checked.
+#: What a stage of a run leaves on record. `publish` ends here when its tables stand.
 _STAGE_SCHEMA = pa.schema(
     [
         pa.field("stage", pa.string(), nullable=False),  # ingest | score | publish
@@ -39,12 +39,13 @@ _STAGE_SCHEMA = pa.schema(
 )
 
 #: Tables that remember earlier runs; they are carried over from the database that is replaced.
+#: Levels of the many boards of scope D are not kept: they follow from the task scores, which are.
 _HISTORY = {
     "runs": "SELECT * FROM this_run",
     "run_stages": "SELECT run_id, stages.* FROM this_runs_stages AS stages CROSS JOIN this_run",
     "level_history": (
         "SELECT run_id, profile, aggregation, board_id, model, level_2, level_3, level_4, level_5 "
-        "FROM levels CROSS JOIN this_run"
+        "FROM levels INNER JOIN boards USING (board_id) CROSS JOIN this_run WHERE scope <> 'D'"
     ),
 }
 
@@ -112,11 +113,11 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
             intervals = in_order(load_models("intervals"))
             for model in intervals:
                 _create(database, model)
-            _check(database)
             _add_stages(database, run, time.perf_counter() - began)
             _add_history(database, previous)
-            for model in load_models("views"):
+            for model in in_order(load_models("views")):
                 _create(database, model)
+            _check(database)
             tables = _export(database, store, catalogue, run, models + intervals)
             for name in (
                 "raw_tasks",
