@@ -340,7 +340,10 @@ class _Reading:
         bad: list[int] = []
         good: list[int] = []
         for row, sides in enumerate(zip(self.given, self.expected, strict=True)):
-            (bad if any(isinstance(side, Refused) for side in sides) else good).append(row)
+            if any(isinstance(side, Refused) for side in sides):
+                bad.append(row)
+            elif any(sides):
+                good.append(row)
         for row in bad:
             self._read([row])
         parts = self._read(good) if good else []
@@ -397,20 +400,20 @@ class _References:
         """Raises `Refused`."""
         self._metric, self._task_type, self._objects = metric, task_type, objects
         self._labels, self._crowd = objects.labels(), objects.crowd()
-        nothing = Objects.of([()] * len(objects.images))
-        self._shapes = metric.shapes(nothing, objects, task_type)
+        # Without references there is nothing to tell the shape, and nothing to read.
+        self._some = [place for place, references in enumerate(objects.images) if references]
+        some = Objects.of([objects.images[place] for place in self._some])
+        self._shapes = metric.shapes(Objects.of([()] * len(some.images)), some, task_type)
         self._read = {
             shape.kind: shape.read(part, scored=False)
-            for shape, _, _, part in _by_kind(self._shapes, objects)
-            if part.entries
+            for shape, _, _, part in _by_kind(self._shapes, some)
         }
 
     def with_detections(self, rows: Ints, detections: Objects) -> Iterator[_Images]:
         """The images of each kind of shape. Raises `Refused`."""
         labels, scores = detections.labels(), detections.scores()
         shapes = self._metric.shapes(detections, self._objects, self._task_type)
-        triples = zip(shapes, self._shapes, self._objects.images, strict=True)
-        as_alone = all(shape == alone for shape, alone, references in triples if references)
+        as_alone = [shapes[place] for place in self._some] == self._shapes
         kinds = zip(_by_kind(shapes, self._objects), _by_kind(shapes, detections), strict=True)
         for (shape, places, chosen, references), (_, _, found, given) in kinds:
             wanted = self._read.get(shape.kind) if as_alone else None
