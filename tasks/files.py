@@ -1,46 +1,393 @@
-"""Files where they lie: plain, on any storage that fsspec knows, or inside a .zip or .tar archive."""
+"""Files where they lie: plain, on any storage that fsspec knows, or inside a .zip or .tar archive.
+
+The storage may take a limited time for each file (`tasks.timeout`). What it does wrong is told apart
+from what is wrong with a file: the first may pass, and the call is made again; the second stays.
+"""
 
 from __future__ import annotations
 
+import errno
+import io
+import lzma
+import os
+import stat
+import sys
 import tarfile
+import tempfile
+import threading
+import time
 import zipfile
-from typing import BinaryIO
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from gzip import GzipFile
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
-import fsspec
+from tasks.errors import UserError
+from tasks.storage import file_system
+from tasks.timeout import FLOOR_RATE, read_timeout, within
+
+T = TypeVar("T")
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
 
+#: What reading a file raises when the file is damaged; `is_storage_failure` tells which `OSError` is.
+DAMAGED = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+#: Bytes that are read at once: all of a small file, when it is opened.
+_CHUNK = 2**20
+#: Bytes that remote storages read ahead, and that archives do.
+_REMOTE_BLOCK, _ARCHIVE_BLOCK = 4 * 2**20, 2**17
+#: Archives that are kept open at once.
+_KEPT = 8
+#: Compressed tars are unpacked to a temporary file up to this size, larger ones read in turn.
+_UNPACKED_LIMIT = 8 * 2**30
+#: Archives are held in memory up to this size when they are unpacked.
+_IN_MEMORY = 32 * 2**20
+
+#: Errors of the system that tell of the path, not of the storage.
+_NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+#: Libraries behind fsspec's storages: not all that they raise is an `OSError`.
+_STORAGE_LIBRARIES = {"aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "google", "urllib3"}
+
+
+class StorageFailure(Exception):
+    """A storage did not give a file for a reason of its own, in time or at all.
+
+    No `OSError`: readers of archives take one of those for a damaged archive, and say so instead.
+    """
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Whether an error is the storage's (no connection, no answer, no permission, a full disk): it
+    may pass, unlike a file that is damaged or not there."""
+    if isinstance(error, (StorageFailure, PermissionError, ConnectionError, TimeoutError)):
+        return True
+    if isinstance(error, OSError):
+        # Readers of formats raise it for damaged content too, without a number of the system's.
+        return error.errno is not None and error.errno not in _NO_SUCH_FILE
+    modules = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
+    return not _STORAGE_LIBRARIES.isdisjoint(modules)
+
 
 def open_member(url: str, member: str = "") -> BinaryIO:
-    """The bytes of the file at `url`, or of a member of the archive there.
+    """The bytes of the file at `url`, or of a member of the archive there; seekable.
 
     Raises:
-        FileNotFoundError, KeyError: when there is no such file or member.
+        FileNotFoundError: when there is no such file or member.
+        Others of `DAMAGED`: here or when it is read, when the file or its archive is damaged.
+        StorageFailure: here or when it is read, when the storage fails, or takes longer than it may.
+        PermissionError: when the storage says that nobody may read it, or does not say if it is there.
     """
-    fs, path = fsspec.url_to_fs(url)
     if not member:
-        return fs.open(path, "rb")
-    if path.lower().endswith(".zip"):
-        return zipfile.ZipFile(fs.open(path, "rb")).open(member)  # type: ignore[return-value]
-    archive = tarfile.open(fileobj=fs.open(path, "rb"), mode="r:*")  # noqa: SIM115 - closed with the reader
-    found = archive.extractfile(member)
-    if found is None:
-        raise FileNotFoundError(f"{url}!{member}")
-    return found  # type: ignore[return-value]
+        return cast(BinaryIO, _StorageFile(url, ahead=_CHUNK))
+    return _archive(url).open(member)
+
+
+def read_member(url: str, member: str, limit: int) -> bytes:
+    """All bytes of a file as `open_member` finds it, but no more than one beyond `limit`."""
+    pieces: list[bytes] = []
+    size = 0
+    with open_member(url, member) as handle:
+        while size <= limit and (piece := handle.read(min(8 * _CHUNK, limit + 1 - size))):
+            pieces.append(piece)
+            size += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def list_folder(url: str, member: str = "") -> list[tuple[str, str]]:
     """(url, member) of the files below a folder, sorted by name; empty when it is none."""
-    fs, path = fsspec.url_to_fs(url)
     if not member:
-        if not fs.isdir(path):
-            return []
-        return [(str(fs.unstrip_protocol(found)), "") for found in sorted(fs.find(path))]
+        return _ask(read_timeout(), url, _list_folder, url)
     prefix = f"{member.rstrip('/')}/"
-    with fs.open(path, "rb") as handle:
-        if path.lower().endswith(".zip"):
-            names = [i.filename for i in zipfile.ZipFile(handle).infolist() if not i.is_dir()]
+    names = sorted(entry.name for entry in list_archive(url) if entry.plain)
+    return [(url, name) for name in names if name.startswith(prefix)]
+
+
+class Entry(NamedTuple):
+    """A member of an archive that is no folder.
+
+    Attributes:
+        size, packed: bytes, and those that they take in the archive.
+        crc: checksum of the content; a tar has none.
+        plain: whether it is a file, and not a link or something else.
+    """
+
+    name: str
+    size: int
+    packed: int
+    crc: int | None
+    plain: bool
+
+
+def list_archive(url: str) -> list[Entry]:
+    """The members of an archive. Raises as `open_member`."""
+    return _archive(url).entries()
+
+
+def _list_folder(url: str) -> list[tuple[str, str]]:
+    fs, path = file_system(url)
+    if not fs.isdir(path):
+        return []
+    return [(str(fs.unstrip_protocol(found)), "") for found in sorted(fs.find(path))]
+
+
+@contextmanager
+def archives_kept_open() -> Iterator[None]:
+    """Keeps archives open from one `open_member` inside to the next, for the calling thread.
+
+    Opening one means to read its directory, or all of a tar. They are closed at the end, so that
+    the next batch sees an archive that was replaced meanwhile.
+    """
+    if getattr(_kept, "archives", None) is not None:
+        yield
+        return
+    _kept.archives = OrderedDict()
+    try:
+        yield
+    finally:
+        for archive in _kept.archives.values():
+            archive.close()
+        _kept.archives = None
+
+
+def _archive(url: str) -> _Zip | _Tar:
+    kept: OrderedDict[str, _Zip | _Tar] | None = getattr(_kept, "archives", None)
+    if kept is not None and url in kept:
+        kept.move_to_end(url)
+        return kept[url]
+    try:
+        archive = _Zip(url) if url.lower().endswith(".zip") else _Tar(url)
+    except (*DAMAGED, StorageFailure, UserError):
+        raise
+    except Exception as error:  # what the readers did not expect of the bytes that they met
+        raise zipfile.BadZipFile(str(error)) from None
+    if kept is not None:
+        kept[url] = archive
+        if len(kept) > _KEPT:
+            kept.popitem(last=False)[1].close()
+    return archive
+
+
+#: `archives`: those that this thread keeps open, by URL; None or absent when it keeps none.
+_kept = threading.local()
+
+
+class _Zip:
+    def __init__(self, url: str) -> None:
+        self._storage = _StorageFile(url)
+        self._zip = zipfile.ZipFile(_buffered(self._storage))
+
+    def entries(self) -> list[Entry]:
+        return [
+            Entry(i.filename, i.file_size, i.compress_size, i.CRC, plain=True)
+            for i in self._zip.infolist()
+            if not i.is_dir()
+        ]
+
+    def open(self, member: str) -> BinaryIO:
+        self._storage.allow_another_file()
+        try:
+            return cast(BinaryIO, self._zip.open(member))
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, "no such member", member) from None
+        except (RuntimeError, NotImplementedError) as error:  # encrypted, packed in an unknown way
+            raise zipfile.BadZipFile(str(error)) from None
+
+    def close(self) -> None:
+        self._zip.close()
+        self._storage.close()
+
+
+class _Tar:
+    """A .tar, packed or not. Its members have no directory: it is gone through once."""
+
+    def __init__(self, url: str) -> None:
+        self._storage = _StorageFile(url)
+        self._file = _unpacked(_buffered(self._storage))
+        self._tar = tarfile.open(fileobj=self._file, mode="r:*")  # noqa: SIM115 - close() does
+        # The last one of a name is the one that unpacking would leave.
+        self._members = {m.name: m for m in self._tar}
+
+    def entries(self) -> list[Entry]:
+        return [
+            Entry(m.name, m.size, m.size, None, m.isfile())
+            for m in self._members.values()
+            if not m.isdir()
+        ]
+
+    def open(self, member: str) -> BinaryIO:
+        self._storage.allow_another_file()
+        known = self._members.get(member)
+        found = None if known is None else self._tar.extractfile(known)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no such member", member)
+        return cast(BinaryIO, found)
+
+    def close(self) -> None:
+        self._tar.close()
+        self._file.close()
+        self._storage.close()
+
+
+def _buffered(file: io.RawIOBase) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(file, _ARCHIVE_BLOCK))
+
+
+def _unpacked(packed: BinaryIO) -> BinaryIO:
+    """The content of a gzip in a temporary file: in the packed one, a step back would be a new
+    start. The file itself when it is none, too large or too damaged to be unpacked at once."""
+    magic = packed.read(2)
+    packed.seek(0)
+    if magic != b"\x1f\x8b":
+        return packed
+    unpacked = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - lives as long as the tar
+    with suppress(*DAMAGED), GzipFile(fileobj=packed) as content:
+        while chunk := content.read(_CHUNK):
+            unpacked.write(chunk)
+            if unpacked.tell() > _UNPACKED_LIMIT:
+                break
         else:
-            with tarfile.open(fileobj=handle, mode="r:*") as archive:
-                names = [m.name for m in archive if m.isfile()]
-    return [(url, name) for name in sorted(names) if name.startswith(prefix)]
+            unpacked.seek(0)
+            return cast(BinaryIO, unpacked)
+    unpacked.close()
+    packed.seek(0)
+    return packed
+
+
+class _StorageFile(io.RawIOBase):
+    """A plain file or object, whose storage may take `read_timeout()` for it, and a second more
+    for each `FLOOR_RATE` bytes that come.
+
+    Args:
+        ahead: bytes that are read together with opening it.
+    """
+
+    def __init__(self, url: str, ahead: int = 0) -> None:
+        super().__init__()
+        self._url = url
+        self._file: Any = None
+        self._failed = False
+        self._position = 0
+        self.allow_another_file()
+        self._file, self._size, self._ahead = self._call(_open, url, ahead)
+
+    def allow_another_file(self) -> None:
+        """Gives the storage the time for one file again: a member of an archive is one."""
+        self._seconds_left = read_timeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = (0, self._position, self._size)[whence] + offset
+        if position < 0:
+            raise ValueError(f"a position before the start of {self._url}")
+        self._position = position
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, fewer only at the end of the file; without a size all that are left."""
+        wanted = size if size >= 0 else sys.maxsize
+        pieces: list[bytes] = []
+        while wanted > 0 and (piece := self._next(min(wanted, 8 * _CHUNK))):
+            pieces.append(piece)
+            wanted -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: Any) -> int:
+        # Not by the storage's own `readinto`: a call that was given up must not write into it.
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if self._file is not None and not self.closed:
+            self._file.close()
+        super().close()
+
+    def _next(self, size: int) -> bytes:
+        data = self._ahead[self._position : self._position + size]
+        if not data and self._position < self._size:
+            data = self._call(_read, self._file, self._position, size)
+            self._seconds_left += len(data) / FLOOR_RATE
+        self._position += len(data)
+        return data
+
+    def _call(self, function: Callable[..., T], *args: Any) -> T:
+        if self._failed:
+            raise StorageFailure(f"{self._url}: the storage failed before")
+        began = time.monotonic()
+        try:
+            return _ask(self._seconds_left, self._url, function, *args)
+        except StorageFailure:
+            # A call that was given up holds the file: it is not to be closed, nor asked again.
+            self._file, self._failed = None, True
+            raise
+        finally:
+            self._seconds_left -= time.monotonic() - began
+
+
+def _ask(seconds: float, url: str, function: Callable[..., T], *args: Any) -> T:
+    """The result of a call to a storage. Raises `StorageFailure` for what is its own fault."""
+    try:
+        return within(seconds, function, *args)
+    except PermissionError:
+        raise
+    except Exception as error:
+        if is_storage_failure(error):
+            raise StorageFailure(f"{url}: {type(error).__name__}: {error}") from error
+        raise
+
+
+def _open(url: str, ahead: int) -> tuple[Any, int, bytes]:
+    """The file, its size in bytes, and so many of the first ones."""
+    if (path := _local_path(url)) is not None:
+        file: Any = _open_local(path)
+        size = os.fstat(file.fileno()).st_size
+    else:
+        fs, path = file_system(url)
+        file = fs.open(path, "rb", block_size=_REMOTE_BLOCK)
+        size = getattr(file, "size", None)
+        size = sys.maxsize if size is None else size  # a stream: it ends where nothing comes
+    return file, size, _read(file, 0, min(ahead, size)) if ahead else b""
+
+
+def _read(file: Any, position: int, size: int) -> bytes:
+    if isinstance(file, io.FileIO):
+        return os.pread(file.fileno(), size, position)
+    if file.tell() != position:
+        file.seek(position)
+    return file.read(size)
+
+
+def _local_path(url: str) -> str | None:
+    """The path of a local file; what fsspec would do for each of thousands of small ones takes
+    longer than to read them."""
+    if url.startswith("file://"):
+        return url.removeprefix("file://")
+    return None if "://" in url else url
+
+
+def _open_local(path: str) -> io.FileIO:
+    try:
+        # Otherwise a named pipe would be waited for.
+        file = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except ValueError as error:  # a name with a null, or that the file system cannot spell
+        raise FileNotFoundError(errno.ENOENT, str(error), path) from None
+    kind = os.fstat(file.fileno()).st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, "a folder", path)
+    if not stat.S_ISREG(kind):
+        raise FileNotFoundError(errno.ENOENT, "no plain file", path)
+    return file

@@ -1,7 +1,8 @@
 """Documents and files that predictions and references name, as arrays; bad ones refused with a reason.
 
 Everything here is read lazily, one instance at a time, within limits: a decompression bomb, a
-truncated image or a pickled array costs its own instance and nothing else.
+truncated image or a pickled array costs its own instance and nothing else. What the storage does
+wrong (`tasks.files.is_storage_failure`) is raised as it came: it is no fault of the instance.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from tasks.files import open_member
+from tasks.errors import UserError
+from tasks.files import is_storage_failure, read_member
 
 #: Bytes of one file, pixels of one image, and numbers of one array beyond which it is refused.
 FILE_LIMIT = 2 * 2**30
@@ -45,22 +47,36 @@ def name_of(value: Any) -> str:
 
 
 def read_bytes(value: Any) -> bytes:
-    """The content of a file value. Raises `Refused` when it is no file, absent, or too large."""
-    if not (isinstance(value, dict) and "$file" in value):
-        raise Refused(f"expected a file, found {_kind(value)}")
-    where = value["$file"]
+    """The content of a file value.
+
+    Raises:
+        Refused: when it is no file, absent, damaged, or too large.
+        StorageFailure, PermissionError: when the storage fails.
+    """
+    where = place_of(value)
     try:
-        with open_member(where["url"], where["member"]) as handle:
-            data = handle.read(FILE_LIMIT + 1)
-    except (FileNotFoundError, KeyError):
-        raise Refused(f"{where['path']} is no longer there: ingest the source again") from None
-    except (OSError, EOFError, ValueError) as error:
-        if isinstance(error, (PermissionError, ConnectionError, TimeoutError)):
-            raise
-        raise Refused(f"{where['path']} cannot be read: {error}") from None
+        data = read_member(where["url"], where["member"], FILE_LIMIT)
+    except Exception as error:
+        raise refusal_of(where, error) from None
     if len(data) > FILE_LIMIT:
         raise Refused(f"{where['path']} is larger than {FILE_LIMIT:,} bytes")
     return data
+
+
+def place_of(value: Any) -> dict[str, str]:
+    """Where a file value lies: path, url, member. Raises `Refused` when it is none."""
+    if not (isinstance(value, dict) and "$file" in value):
+        raise Refused(f"expected a file, found {_kind(value)}")
+    return value["$file"]
+
+
+def refusal_of(where: dict[str, str], error: Exception) -> Exception:
+    """What to raise in place of an error: why the file is refused, or the storage's failure."""
+    if is_storage_failure(error) or isinstance(error, UserError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return Refused(f"{where['path']} is no longer there: ingest the source again")
+    return Refused(f"{where['path']} cannot be read: {error}")
 
 
 def load_array(value: Any, key: str | None = None, *, finite: bool = True) -> Array:
@@ -87,6 +103,11 @@ def load_array(value: Any, key: str | None = None, *, finite: bool = True) -> Ar
             array = np.asarray(value)
         except ValueError:
             raise Refused("the lists are of different lengths") from None
+    return numbers(array, value, finite=finite)
+
+
+def numbers(array: Array, value: Any, *, finite: bool = True) -> Array:
+    """An array that was read for a value, once it is found to be as `load_array` says."""
     if array.dtype == bool:
         array = array.astype(np.uint8)
     if array.dtype.kind not in "iuf":

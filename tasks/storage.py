@@ -53,13 +53,20 @@ def unquote_name(quoted: str) -> str:
     return unquote(quoted)
 
 
+def file_system(url: str | os.PathLike[str]) -> tuple[Any, str]:
+    """The fsspec file system of a URL or path, and the path on it.
+
+    Listings are not cached: other processes write to the same places.
+    """
+    return fsspec.url_to_fs(os.fspath(url), use_listings_cache=False)
+
+
 class Store:
     """A folder of the pipeline's state, on local disk or behind any fsspec URL."""
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = os.fspath(url)
-        # Listings are not cached: other processes write to the same store.
-        self.fs, root = fsspec.url_to_fs(self.url, use_listings_cache=False)
+        self.fs, root = file_system(self.url)
         self.root: str = root.rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
 

@@ -18,7 +18,7 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cosine
 from scipy.stats import hypergeom
 
-import tasks.media
+import tasks.blocks
 from tasks.catalog.load import load_catalogue
 from tasks.metrics import Batch, get_metric
 from tasks.metrics.sample_scores import _VBench
@@ -191,9 +191,9 @@ def test_features_from_files_are_read_and_counted_once(tmp_path, monkeypatch):
     by_row = [file_of(tmp_path / "made.npz", row=i) for i in range(60)]
     pl.DataFrame(made[:30]).write_parquet(tmp_path / "made.parquet")
     opened = []
-    original = tasks.media.open_member
+    original = tasks.blocks.open_member
     monkeypatch.setattr(
-        tasks.media, "open_member", lambda *a: (opened.append(a[0]), original(*a))[1]
+        tasks.blocks, "open_member", lambda *a: (opened.append(a[0]), original(*a))[1]
     )
     found = distance(by_row, [every] * 60)
     assert found == pytest.approx(frechet(made.astype(float), real.astype(float)), rel=1e-9)

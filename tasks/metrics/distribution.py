@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from tasks.media import Array, Refused, decode, is_file
 from tasks.metrics.base import Batch, Floats, Metric, register
 from tasks.metrics.features import ArrayFiles
 
+T = TypeVar("T")
 _Floats = npt.NDArray[np.floating[Any]]
 
 #: Fewest rows that are merged at once: small merges would be all overhead.
@@ -53,19 +55,29 @@ class FeatureSet:
             if self._n_held >= block:
                 self._merge()
 
+    def absorb(self, other: FeatureSet) -> None:
+        """Adds the rows of another set of the same width, which is not to be used afterwards."""
+        if other._scatter is not None:
+            self._combine(other._merged, other._mean, other._scatter)
+        for rows in other._held:
+            self.add(rows)
+
     def _merge(self) -> None:
         mean, centred = self._centre_held()
-        count, before = len(centred), self._merged
-        step = mean - self._mean
-        scatter = centred.T @ centred
-        scatter += np.outer(step, step) * (before * count / (before + count))
+        self._combine(len(centred), mean, centred.T @ centred)
+        self._held, self._n_held = [], 0
+
+    def _combine(self, count: int, mean: _Floats, scatter: _Floats) -> None:
+        """Brings in the moments of `count` other rows; `scatter` is not to be used afterwards."""
+        before, step = self._merged, mean - self._mean
+        if before:
+            scatter += np.outer(step, step) * (before * count / (before + count))
         if self._scatter is None:
             self._scatter = scatter
         else:
             self._scatter += scatter
         self._mean = self._mean + step * (count / (before + count))
         self._merged += count
-        self._held, self._n_held = [], 0
 
     def _centre_held(self) -> tuple[_Floats, _Floats]:
         rows = np.concatenate(self._held).astype(np.float64, copy=False)
@@ -151,7 +163,7 @@ class _FrechetDistance(Metric):
         if width is None:
             return _frame(None, nothing, [_TOO_FEW] * len(batch.references))
         references = _Reader(width)
-        for _ in references.rows(batch.references):
+        for _ in references.read(batch.references, _count):
             pass
         return _frame(math.inf, nothing, references.reasons(batch.references))
 
@@ -173,6 +185,7 @@ class _Reader:
 
     def __init__(self, width: int | None = None) -> None:
         self.width = width
+        self._files = ArrayFiles()
         self._refused: dict[str, str] = {}
 
     def reasons(self, documents: pl.Series) -> list[str | None]:
@@ -182,14 +195,17 @@ class _Reader:
     def collect(self, documents: pl.Series) -> FeatureSet | None:
         """All rows of the documents; None when there are none."""
         found: FeatureSet | None = None
-        for rows in self.rows(documents):
-            found = FeatureSet(rows.shape[1]) if found is None else found
-            found.add(rows)
+        for rows in self.read(documents, _set_of):
+            if found is None:
+                found = rows
+            else:
+                found.absorb(rows)
         return found
 
-    def rows(self, documents: pl.Series) -> Iterator[Array]:
-        """Features (n, width) of one document after the other; a repeated file comes once."""
-        files, seen = ArrayFiles(), set[str]()
+    def read(self, documents: pl.Series, make: Callable[[Iterator[Array]], T]) -> Iterator[T]:
+        """What `make` makes of the features (n, width) of each document, which come in blocks; a
+        document that is refused counts for nothing, a repeated file comes once."""
+        seen = set[str]()
         for document in documents:
             if document in seen:
                 continue
@@ -197,23 +213,34 @@ class _Reader:
                 value = decode(document)
                 if is_file(value):
                     seen.add(document)
-                rows = self._checked(files.load(value))
+                yield make(self._checked(value))
             except Refused as error:
                 self._refused[document] = str(error)
-                continue
-            self.width = rows.shape[1]
-            yield rows
 
-    def _checked(self, features: Array) -> Array:
-        if features.ndim not in (1, 2):
-            shape = " x ".join(map(str, features.shape)) or "one number"
-            raise Refused(f"expected features (d,) or (n, d), found {shape}")
-        rows = np.atleast_2d(features)
-        if self.width is not None and rows.shape[1] != self.width:
-            raise Refused(f"expected features of width {self.width}, found {rows.shape[1]}")
-        if max(float(rows.max()), -float(rows.min())) > _LARGEST:
-            raise Refused(f"a feature is beyond {_LARGEST:g}")
-        return rows
+    def _checked(self, value: Any) -> Iterator[Array]:
+        for features in self._files.blocks(value):
+            if features.ndim not in (1, 2):
+                shape = f"{features.ndim} dimensions" if features.ndim else "one number"
+                raise Refused(f"expected features (d,) or (n, d), found {shape}")
+            rows = np.atleast_2d(features)
+            if self.width is not None and rows.shape[1] != self.width:
+                raise Refused(f"expected features of width {self.width}, found {rows.shape[1]}")
+            if max(float(rows.max()), -float(rows.min())) > _LARGEST:
+                raise Refused(f"a feature is beyond {_LARGEST:g}")
+            yield rows
+        self.width = rows.shape[1]
+
+
+def _set_of(blocks: Iterator[Array]) -> FeatureSet:
+    first = next(blocks)
+    found = FeatureSet(first.shape[1])
+    for rows in chain((first,), blocks):
+        found.add(rows)
+    return found
+
+
+def _count(blocks: Iterator[Array]) -> int:
+    return sum(map(len, blocks))
 
 
 def _corpus(batch: Batch) -> pl.Series:
@@ -223,8 +250,8 @@ def _corpus(batch: Batch) -> pl.Series:
 def _width_of_references(documents: pl.Series) -> int | None:
     """Width of the reference features, as `compute` finds it; None when they are too few."""
     reader, count = _Reader(), 0
-    for rows in reader.rows(documents):
-        count += len(rows)
+    for rows in reader.read(documents, _count):
+        count += rows
         if count >= 2:
             return reader.width
     return None

@@ -6,18 +6,20 @@ Neural networks run elsewhere; what arrives here are their outputs: features, em
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any, ClassVar
 
 import polars as pl
 
-from tasks.media import Array, Refused, array_of_file, decode, load_array, name_of
+from tasks.blocks import StoredRows, array_blocks
+from tasks.media import Array, Refused, decode, load_array, name_of, numbers
 from tasks.metrics.base import Batch, MeanMetric
 
 
 class ArrayFiles:
-    """`load_array`, but a file whose rows are named one after the other is read once.
+    """`load_array`, but a file whose rows are named one after the other is read once, and a large
+    one is never in memory as a whole.
 
     One object a side and call: it holds the last such file, so that neither memory nor a file that
     changes later outlives the call.
@@ -25,27 +27,43 @@ class ArrayFiles:
 
     def __init__(self) -> None:
         self._file: Any = None
-        self._found: Array | Refused = Refused("no file was read")
+        self._found: StoredRows | Refused = Refused("no file was read")
 
     def load(self, value: Any) -> Array:
         """As `load_array`; what is wrong in one row does not touch the others. Raises `Refused`."""
-        if not (isinstance(value, dict) and "$file" in value and "row" in value):
+        if not _is_plain_file(value) or "row" not in value:
             return load_array(value)
-        array, row = self._whole(value), value["row"]
-        if not isinstance(row, int) or not array.ndim or not 0 <= row < len(array):
+        rows, row = self._rows(value), value["row"]
+        if not isinstance(row, int) or not 0 <= row < len(rows):
             raise Refused(f"{name_of(value)} has no row {row!r}")
-        return load_array(array[row])
+        return load_array(rows[row])
 
-    def _whole(self, value: Any) -> Array:
+    def blocks(self, value: Any) -> Iterator[Array]:
+        """The numbers of `load`, those of a whole file in blocks of its rows.
+
+        Raises:
+            Refused: perhaps after the first good blocks.
+        """
+        if not _is_plain_file(value) or "row" in value:
+            yield self.load(value)
+            return
+        for block in array_blocks(value):
+            yield numbers(block, value)
+
+    def _rows(self, value: Any) -> StoredRows:
         if value["$file"] != self._file:
             self._file = value["$file"]
             try:
-                self._found = array_of_file(value)
+                self._found = StoredRows(array_blocks(value))
             except Refused as error:
                 self._found = error
         if isinstance(self._found, Refused):
             raise Refused(str(self._found))
         return self._found
+
+
+def _is_plain_file(value: Any) -> bool:
+    return isinstance(value, dict) and "$file" in value
 
 
 class FeatureMean(MeanMetric):
