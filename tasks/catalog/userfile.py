@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import polars as pl
 
 from tasks.catalog.check import metric_scale, problems_of_row
@@ -20,6 +19,7 @@ from tasks.catalog.model import MODALITIES, PARADIGMS, duplicates, modality_of, 
 from tasks.catalog.names import ambiguous_names
 from tasks.catalog.normalise import normalise
 from tasks.errors import UserError
+from tasks.storage import file_system
 
 _NEEDED = ("task_id", "modality", "paradigm", "title", "metric_id", "specialist_raw")
 
@@ -153,8 +153,8 @@ def _rows(path: str, columns: list[str]) -> Iterator[tuple[str, dict[str, Any]]]
 
 def _read(path: str) -> str:
     try:
-        with fsspec.open(path, "rb") as source:
-            return source.read().decode("utf-8-sig")  # type: ignore[union-attr]
+        fs, file = file_system(path)
+        return fs.cat_file(file).decode("utf-8-sig")
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
             f"catalogue file {path} cannot be read: {error}",

@@ -10,12 +10,12 @@ import hashlib
 import posixpath
 from typing import Any
 
-import fsspec
 import msgspec
 
-from tasks.files import list_folder, open_member
+from tasks.files import DAMAGED, is_storage_failure, list_folder, open_member
 from tasks.ingest.discover import TaskFile
 from tasks.ingest.payload import Unreadable
+from tasks.storage import file_system
 
 
 class Attachments:
@@ -65,25 +65,34 @@ class Attachments:
         path = posixpath.normpath(name.replace("\\", "/")) if name else ""
         if not path or "://" in name or path.startswith(("/", "..")) or ":" in path.split("/")[0]:
             raise Unreadable("the path must be relative and stay inside its folder")
-        url, member = self._beside(path)
         try:
-            digest = _hash(url, member)
-            found = {"$file": {"path": path, "url": url, "member": member}}
-        except (FileNotFoundError, KeyError, IsADirectoryError, PermissionError):
-            files = list_folder(url, member)
-            if not files:
-                raise Unreadable(f"there is no file {path}") from None
-            digest = hashlib.sha256("".join(_hash(*file) for file in files).encode()).hexdigest()
-            listed = [{"path": posixpath.basename(m or u), "url": u, "member": m} for u, m in files]
-            found = {"$files": listed}
+            digest, found = self._found(path)
+        except DAMAGED as error:
+            if is_storage_failure(error):
+                raise
+            raise Unreadable(f"{path} cannot be read: {error}") from None
         self._digest.update(digest.encode())
         return found | others, path, digest
+
+    def _found(self, path: str) -> tuple[str, dict[str, Any]]:
+        """Hash and document of the file or folder at a path."""
+        url, member = self._beside(path)
+        try:
+            document = {"$file": {"path": path, "url": url, "member": member}}
+            return _hash(url, member), document
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
+            files = list_folder(url, member)
+        if not files:
+            raise Unreadable(f"there is no file {path}")
+        digest = hashlib.sha256("".join(_hash(*file) for file in files).encode()).hexdigest()
+        listed = [{"path": posixpath.basename(m or u), "url": u, "member": m} for u, m in files]
+        return digest, {"$files": listed}
 
     def _beside(self, path: str) -> tuple[str, str]:
         here = self._file
         if here.member:
             return here.url, posixpath.join(posixpath.dirname(here.member), path)
-        fs, file = fsspec.url_to_fs(here.url)
+        fs, file = file_system(here.url)
         return str(fs.unstrip_protocol(posixpath.join(posixpath.dirname(file), path))), ""
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.catalog import Catalogue
-from tasks.files import open_member
+from tasks.files import DAMAGED, archives_kept_open, is_storage_failure, open_member
 from tasks.ingest.attach import Attachments
 from tasks.ingest.discover import TaskFile
 from tasks.ingest.payload import (
@@ -49,6 +49,7 @@ class BatchResult:
     rows: int = 0
 
 
+@archives_kept_open()
 def ingest_batch(
     store: Store, kind: str, model: str | None, files: Sequence[TaskFile], catalogue: Catalogue
 ) -> BatchResult:
@@ -76,10 +77,9 @@ def ingest_batch(
     def _ingest_file(groups: _RowGroups, file: TaskFile) -> None:
         rows = _Rows(kind, model, file, catalogue.payload(file.task_id))
         first, written = groups.open_group, 0
-        with open_member(file.url, file.member) as handle:
-            for table in rows.read(handle):
-                groups.add(table)
-                written += table.num_rows
+        for table in rows.read():
+            groups.add(table)
+            written += table.num_rows
         quarantine.extend(rows.quarantine)
         if rows.refused and not written:
             result.refused_files[file.task_id] = file.fingerprint
@@ -159,29 +159,30 @@ class _Rows:
         parts = (READER_VERSION, self._kind, self._payload, self._sha256, files)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def read(self, handle: Any) -> Iterator[pa.Table]:
+    def read(self) -> Iterator[pa.Table]:
         """Tables of `INSTANCE_SCHEMA`, each to be one row group."""
         columns = _Columns(self._file.task_id)
         position = -1
         reader: TaskFileReader | None = None
         try:
-            reader = TaskFileReader(handle, self._file.size)
-            if (plain := self._plain(reader)) is not None:
-                self.task_type, self.title = reader.task_type, reader.title
-                self._sha256 = reader.sha256
-                yield plain
-                return
-            for position, row in enumerate(reader):
-                if position == 0:
+            with open_member(self._file.url, self._file.member) as handle:
+                reader = TaskFileReader(handle, self._file.size)
+                if (plain := self._plain(reader)) is not None:
                     self.task_type, self.title = reader.task_type, reader.title
-                self._take(columns, position, row)
-                if columns.full():
-                    yield columns.table()
+                    self._sha256 = reader.sha256
+                    yield plain
+                    return
+                for position, row in enumerate(reader):
+                    if position == 0:
+                        self.task_type, self.title = reader.task_type, reader.title
+                    self._take(columns, position, row)
+                    if columns.full():
+                        yield columns.table()
         except DamagedFile as damage:
             self.refused = position < 0
             self._refuse(str(damage), None if position < 0 else position + 1)
-        except (EOFError, OSError) as error:
-            if isinstance(error, (PermissionError, ConnectionError, TimeoutError)):
+        except DAMAGED as error:
+            if is_storage_failure(error):
                 raise
             self.refused = position < 0
             self._refuse(f"cannot be read: {error}", None if position < 0 else position + 1)

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import os
 import posixpath
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
 import msgspec
 from fsspec.implementations.local import LocalFileSystem
 
 from tasks.catalog import Catalogue
 from tasks.errors import UserError
-from tasks.files import ARCHIVES, open_member
+from tasks.files import (
+    ARCHIVES,
+    DAMAGED,
+    archives_kept_open,
+    is_storage_failure,
+    list_archive,
+    open_member,
+)
 from tasks.ingest.quarantine import printable, refusal
+from tasks.storage import file_system
+from tasks.timeout import read_timeout, within
 
 #: Names of the files that hold a task's rows, the usual one first.
 FILE_NAMES = {"references": ("annotation.json",), "predictions": ("prediction.json",)}
@@ -81,7 +87,7 @@ def list_submissions(url: str) -> list[Submission]:
     Raises:
         UserError: when the folder does not exist, holds no model, or names a model twice.
     """
-    fs, root = _open(url)
+    fs, root = open_source(url)
     found: dict[str, Submission] = {}
     for entry in sorted(fs.ls(root, detail=True), key=lambda e: str(e["name"])):
         path = str(entry["name"]).rstrip("/")
@@ -108,13 +114,16 @@ def list_submissions(url: str) -> list[Submission]:
     return [found[model] for model in sorted(found)]
 
 
+@archives_kept_open()
 def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None) -> Discovery:
     """Finds the task files of a dataset (`references`) or of a submission (`predictions`).
 
     Raises:
         UserError: when the source does not exist or cannot be opened at all.
+        OSError, and what the storage's library raises: when the storage fails. What lies in an
+            archive that does not come is not gone.
     """
-    fs, root = _open(url)
+    fs, root = open_source(url)
     result = Discovery()
     places: dict[str, TaskFile] = {}
     for path, member, size, fingerprint, problem in _candidates(fs, root, kind):
@@ -198,31 +207,13 @@ def _walk(root: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
     try:
-        with fs.open(path, "rb") as handle:
-            if path.lower().endswith(".zip"):
-                members = [
-                    (
-                        i.filename,
-                        i.file_size,
-                        i.compress_size,
-                        f"zip:{i.CRC:08x}:{i.file_size}",
-                        True,
-                    )
-                    for i in zipfile.ZipFile(handle).infolist()
-                    if not i.is_dir()
-                ]
-            else:
-                whole = _fingerprint(fs.info(path))
-                with tarfile.open(fileobj=handle, mode="r:*") as archive:
-                    members = [
-                        (m.name, m.size, m.size, f"tar:{whole}:{m.name}:{m.size}", m.isfile())
-                        for m in archive
-                        if not m.isdir()
-                    ]
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        members = list_archive(_url(fs, path))
+        whole = "" if path.lower().endswith(".zip") else _fingerprint(fs.info(path))
+    except Exception as error:
+        _raise_if_it_may_pass(error)
         yield path, "", 0, "", f"the archive cannot be read ({error}): pack it again"
         return
-    for name, size, packed, fingerprint, plain in sorted(members):
+    for name, size, packed, crc, plain in sorted(members):
         if name.rsplit("/", 1)[-1].lower() not in FILE_NAMES[kind]:
             continue
         parts = PurePosixPath(name.replace("\\", "/")).parts
@@ -231,7 +222,8 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
             problem = "the member's path leaves the archive or is a link: pack plain files"
         elif size > MEMBER_LIMIT or (size > MEMBER_FREE and size > packed * MEMBER_RATIO):
             problem = f"the member unpacks to {size:,} bytes: beyond the limit for archives"
-        yield path, name, size, fingerprint, problem
+        mark = f"tar:{whole}:{name}:{size}" if crc is None else f"zip:{crc:08x}:{size}"
+        yield path, name, size, mark, problem
 
 
 def _resolve(
@@ -281,7 +273,8 @@ def _by_title(
     try:
         with open_member(file.url, file.member) as handle:
             head = handle.read(65_536)
-    except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError):
+    except Exception as error:
+        _raise_if_it_may_pass(error)
         return None
     title = _string_after(head, b'"task"')
     if title is None:
@@ -290,6 +283,13 @@ def _by_title(
     modality = next((n for n in reversed(folders) if n in _MODALITIES), None)
     paradigm = next((n for n in reversed(folders) if n in _PARADIGMS), None)
     return catalogue.resolve(modality, paradigm, title)
+
+
+def _raise_if_it_may_pass(error: Exception) -> None:
+    """Raises what is not the file's own fault: neither damage, nor that nobody may read it."""
+    own = isinstance(error, DAMAGED) and not is_storage_failure(error)
+    if not own and not isinstance(error, PermissionError):
+        raise error
 
 
 def _string_after(data: bytes, key: bytes) -> str | None:
@@ -335,11 +335,20 @@ def _folders_without_file(
     return sorted(refused, key=lambda row: row["source"])
 
 
-def _open(url: str) -> tuple[Any, str]:
-    fs, path = fsspec.url_to_fs(str(url), use_listings_cache=False)
+def open_source(url: str) -> tuple[Any, str]:
+    """The file system of a source's URL or path, and the path on it.
+
+    Raises:
+        UserError: when nothing is there, it may not be read, or the storage does not answer.
+    """
+    fs, path = file_system(url)
     root = str(path).rstrip("/")
     try:
-        there = fs.exists(root)
+        there = within(read_timeout(), fs.exists, root)
+    except TimeoutError as error:
+        raise UserError(
+            f"{url} does not answer: {error}", "check the mount or the server"
+        ) from None
     except PermissionError as error:
         raise UserError(f"{url} may not be read: {error}", "check the credentials") from None
     if not there:

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import polars as pl
 import pyarrow as pa
 
@@ -24,7 +23,7 @@ from tasks.catalog.model import fold
 from tasks.errors import UserError
 from tasks.report.workbook import SPECIALISTS, Figure, Misplaced, read_workbook
 from tasks.schema import QUARANTINE_SCHEMA, TASK_SCORE_SCHEMA
-from tasks.storage import Store, quote_name, unquote_name
+from tasks.storage import Store, file_system, quote_name, unquote_name
 from tasks.version import SCORER_VERSION
 
 PROFILES = ("corrected", "published")
@@ -180,8 +179,8 @@ def _name(path: str | os.PathLike[str]) -> str:
 
 def _fetch(path: str | os.PathLike[str]) -> tuple[bytes, str]:
     try:
-        with fsspec.open(os.fspath(path), "rb") as file:
-            return file.read(), _name(path)  # type: ignore[union-attr]
+        fs, file = file_system(path)
+        return fs.cat_file(file), _name(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"past results {os.fspath(path)} cannot be read: {error}", "check the path or URL"
