@@ -1,6 +1,7 @@
 """Every family of metrics against the plain library loop, side by side on the same input.
 
     python -m benchmarks.metrics [--out benchmarks/results/metrics.md] [--only ID ...] [--quick]
+                                 [--processes N]
 
 Each line of the table measures one metric on varied synthetic input (seeded): our batch from the
 columns in memory to the task's score, and a loop over the same instances with the library that
@@ -8,6 +9,9 @@ computes the metric, or, where none does, the loop from the definition that the 
 Both run in one process on one thread, by turns; the table shows medians of the processor time, which
 other programs on the machine disturb least, and the largest difference of the two task scores.
 Structures start as JSON documents and media as files, on both sides.
+
+The pipeline spreads a night's batches over a process for each core. `--processes` adds what so many
+score at the same time, each the same batch on a core of its own; the loop still has one.
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ import os
 os.environ["POLARS_MAX_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# As `flows.runtime` has it for the pipeline's workers.
+os.environ["MALLOC_TRIM_THRESHOLD_"] = str(64 * 2**20)
+os.environ["MALLOC_MMAP_THRESHOLD_"] = str(32 * 2**20)
 
 import argparse
 import contextlib
@@ -30,7 +37,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -105,18 +114,24 @@ def measures(*metric_ids: str) -> Callable[[Maker], Maker]:
     return register
 
 
-def scored(metric_id: str, batch: Batch) -> Score:
+@dataclass(frozen=True, slots=True)
+class Scored:
     """Our score of a batch. A refused row would be a mistake of the input."""
-    metric = get_metric(metric_id)
 
-    def score() -> float:
-        stats = metric.compute(batch)
+    metric_id: str
+    batch: Batch
+
+    def __call__(self) -> float:
+        metric = get_metric(self.metric_id)
+        stats = metric.compute(self.batch)
         for name in ("refused", "reference_refused"):
             if name in stats.columns and stats[name].null_count() < stats.height:
-                raise ValueError(f"{metric_id}: {stats[name].drop_nulls()[0]}")
+                raise ValueError(f"{self.metric_id}: {stats[name].drop_nulls()[0]}")
         return metric.aggregate(stats)
 
-    return score
+
+def scored(metric_id: str, batch: Batch) -> Score:
+    return Scored(metric_id, batch)
 
 
 def documents(values: Iterable[Any]) -> list[str]:
@@ -1085,8 +1100,30 @@ def measured(line: Line, turns: int) -> tuple[float, float, float]:
     return median(ours), median(loops), worst
 
 
-def rate(instances: int, seconds: float) -> str:
-    per_second = instances / seconds
+#: Seconds for which the processes of `together` are busy, so that all of them are most of the time.
+_BUSY = 2.0
+
+
+def _seconds_each(score: Score) -> float:
+    """Median processor seconds that a score takes in a worker, over some time."""
+    score()
+    taken: list[float] = []
+    until = time.monotonic() + _BUSY
+    while time.monotonic() < until:
+        forget()
+        began = time.process_time()
+        score()
+        taken.append(time.process_time() - began)
+    return median(taken)
+
+
+def together(line: Line, pool: ProcessPoolExecutor, processes: int) -> float:
+    """Instances a second of ours in that many processes at the same time."""
+    each = pool.map(_seconds_each, [line.ours] * processes)
+    return sum(line.instances / seconds for seconds in each)
+
+
+def shown(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
 
 
@@ -1095,6 +1132,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table there as Markdown")
     parser.add_argument("--only", nargs="+", metavar="ID", help="measure these metrics alone")
     parser.add_argument("--quick", action="store_true", help="a fifth of the instances, one turn")
+    parser.add_argument("--processes", type=int, default=0, help="score in so many as well")
     arguments = parser.parse_args()
     known = [metric_id for metric_ids, _ in _MAKERS for metric_id in metric_ids]
     unknown = sorted(set(arguments.only or ()) - set(known))
@@ -1103,7 +1141,11 @@ def main() -> None:
     chosen = set(arguments.only or known)
     turns = 1 if arguments.quick else TURNS
     rows, missed = [], []
-    with tempfile.TemporaryDirectory() as folder:
+    many = arguments.processes
+    # Forked from a fresh process: Polars does not survive a fork of this one.
+    pool = ProcessPoolExecutor(many or 1, get_context("forkserver"))
+    with tempfile.TemporaryDirectory() as folder, pool:
+        list(pool.map(time.sleep, [1.0] * many))  # all of them are there before the first line
         inputs = Inputs(Path(folder), arguments.quick)
         for metric_ids, make in _MAKERS:
             if chosen.isdisjoint(metric_ids):
@@ -1112,24 +1154,39 @@ def main() -> None:
                 if line.metric not in chosen:
                     continue
                 ours, loop, worst = measured(line, turns)
+                ratio, cells = loop / ours, ""
+                if many and isinstance(line.ours, Scored):
+                    rate = together(line, pool, many)
+                    ratio = rate * loop / line.instances
+                    cells = f" {shown(rate)} | {ratio:.1f}x |"
+                elif many:
+                    cells = " | |"
                 name = line.metric + (f" ({line.variant})" if line.variant else "")
                 rows.append(
-                    f"| {name} | {line.instances:,} | {rate(line.instances, ours)} "
-                    f"| {rate(line.instances, loop)} | {loop / ours:.1f}x | {line.what} | {worst:.1e} |"
+                    f"| {name} | {line.instances:,} | {shown(line.instances / ours)} "
+                    f"| {shown(line.instances / loop)} | {loop / ours:.1f}x | {line.what} "
+                    f"| {worst:.1e} |{cells}"
                 )
-                if loop / ours < TARGETS.get(line.variant, 1.0):
+                if ratio < TARGETS.get(line.variant, 1.0):
                     missed.append(name)
                 print(rows[-1], flush=True)
+    extra = f" {many} processes /s | ratio to one loop |" if many else ""
     report = "\n".join(
         [
             "# Metrics against the plain library loop",
             "",
-            f"`python -m benchmarks.metrics{' --quick' if arguments.quick else ''}`, one process, "
+            f"`python -m benchmarks.metrics{' --quick' if arguments.quick else ''}"
+            f"{f' --processes {many}' if many else ''}`, one process, "
             f"one thread, by turns, medians of {turns}. Structures are JSON documents and media are "
-            "files, on both sides; text and labels are columns on ours, lists on the loop's.",
+            "files, on both sides; text and labels are columns on ours, lists on the loop's."
+            + (
+                f" Last, {many} processes that score the batch each at the same time."
+                if many
+                else ""
+            ),
             "",
-            "| metric | instances | ours /s | loop /s | ratio | the loop | equal to |",
-            "|---|---|---|---|---|---|---|",
+            f"| metric | instances | ours /s | loop /s | ratio | the loop | equal to |{extra}",
+            f"|---|---|---|---|---|---|---|{'---|---|' if many else ''}",
             *rows,
             "",
             f"Below the target: {', '.join(missed) or 'none'}.",
