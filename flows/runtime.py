@@ -98,6 +98,10 @@ def _fork_server() -> ForkServerContext:
     context.set_forkserver_preload(_PRELOADED)
     # A process a core is enough: workers that share the cores in threads too get in each other's way.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    # The C library gives the memory of large arrays back at once, and the next metric's page faults
+    # then take a third of its time (masks of videos: 9.3 ms with, 6.6 ms without). glibc's names.
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(64 * 2**20))
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
     ensure_running()
     return context
 
