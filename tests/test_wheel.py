@@ -60,3 +60,6 @@ def test_wheel_runs_outside_the_checkout(tmp_path):
     assert (tmp_path / "store" / "results.duckdb").is_file()
     levels = general_level("levels", "--store", "store")
     assert "tuned-ensemble" in levels
+    general_level("site", "--store", "store", "--out", "pages")
+    assert "tuned-ensemble" in (tmp_path / "pages" / "data" / "models.js").read_text()
+    assert (tmp_path / "pages" / "assets" / "site.css").is_file()

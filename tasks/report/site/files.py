@@ -16,7 +16,7 @@ from tasks.errors import UserError
 
 #: What tells a site from any other folder.
 MARKER = "general-level-site.json"
-_SIGNIFICANT = 6
+_SIGNIFICANT = 9
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def data_script(key: str, value: Any) -> str:
 
 
 def numbers(column: pl.Series, decimals: int | None = None) -> list[Any]:
-    """A column as short as it is read: to so many decimals, or to six significant digits."""
+    """A column as short as it is read: to so many decimals, or to nine significant digits."""
     if column.dtype == pl.Boolean:
         return column.cast(pl.Int8).to_list()
     if not column.dtype.is_float():

@@ -64,13 +64,18 @@ def write_pages(data: SiteData, folder: Path) -> None:
 
 
 def figure(value: float | None) -> str:
-    """A score as people read it: two decimals, three digits of what is smaller, a dash for none."""
+    """A score as people read it: two decimals, three digits of what is smaller, a dash for none.
+
+    The same as `figure` in assets/core.js.
+    """
     if value is None:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    shown = f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
-    return shown.replace("-", "−", 1) if shown.startswith("-") else shown
+    if 0 < abs(value) < 0.0001:
+        return "< 0.0001" if value > 0 else "> −0.0001"
+    shown = f"{abs(value):.2f}" if value == 0 or abs(value) >= 0.01 else f"{abs(value):.3g}"
+    return f"−{shown}" if value < 0 else shown
 
 
 def percent(share: float | None) -> str:

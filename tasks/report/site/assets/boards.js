@@ -64,6 +64,8 @@
       label: label(row.name), name: row.name, href: `model/${row.slug}.html`,
       score: row[`level_${level}`], low: row[`low_${level}`] ?? null, high: row[`high_${level}`] ?? null,
     }));
+    document.querySelector("aside").hidden = values.length === 0;
+    if (values.length === 0) return;
     const measured = values.some((value) => value.low !== null);
     document.getElementById("chart-title").textContent = `Level ${level}${measured ? ", with 95 % intervals" : ""}`;
     document.getElementById("chart-note").textContent = ordered.length > values.length ? `The first ${values.length} of the rows shown. Sort by another level to see it here.` : "Sort by another level to see it here.";
@@ -72,7 +74,7 @@
       const tooltip = [{ field: "name", title: " " }, { field: "score", title: "score", format: ".2f" }];
       if (measured) tooltip.push({ field: "low", format: ".2f" }, { field: "high", format: ".2f" });
       return {
-        height: Math.max(1, values.length) * 18, data: { values },
+        height: values.length * 18, data: { values },
         layer: [
           ...(!measured ? [] : [{ data: { values: values.filter((value) => value.low !== null) }, mark: { type: "rule", strokeWidth: 5, opacity: 0.3, color: colour("accent") },
             encoding: { y, x: { field: "low", type: "quantitative" }, x2: { field: "high" } } }]),

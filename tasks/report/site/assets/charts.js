@@ -51,6 +51,8 @@ GL.charts = (() => {
       tooltip,
     });
     chart.view = result;
+    // The place is an image with a name; what it shows stands, mark by mark, in a table.
+    place.querySelector("svg").setAttribute("aria-hidden", "true");
     result.view.addEventListener("click", (_, item) => {
       if (item?.datum?.href) location.href = GL.root + item.datum.href;
     });

@@ -36,16 +36,21 @@ globalThis.GL = (() => {
     return node;
   }
 
+  // Ties go to the even digit, as they do where the pages and the command line are made.
+  const hundredths = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2, useGrouping: false, roundingMode: "halfEven" });
+  const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false, roundingMode: "halfEven" });
+
   /** As `figure` of the pages' templates. */
   function figure(value) {
     if (value === null || value === undefined) return "–";
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
     const size = Math.abs(value);
-    const text = size === 0 || size >= 0.01 ? size.toFixed(2) : Number(size.toPrecision(3)).toString();
+    if (size > 0 && size < 0.0001) return value > 0 ? "< 0.0001" : "> −0.0001";
+    const text = (size === 0 || size >= 0.01 ? hundredths : digits).format(size);
     return value < 0 ? `−${text}` : text;
   }
 
-  const signed = (value) => (value > 0 ? `+${figure(value)}` : figure(value));
+  const signed = (value) => (value >= 0.0001 ? `+${figure(value)}` : figure(value));
 
   function percent(share) {
     if (share === null || share === undefined) return "–";

@@ -21,7 +21,7 @@ GL.table = (place, { caption, named = false, columns, sort, onSort }) => {
   const body = el("tbody");
   const node = el("table", {}, title, el("thead", {}, el("tr", {}, ...headings)), body);
   const status = el("p", { class: "status", role: "status" });
-  place.replaceChildren(status, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, node));
+  place.replaceChildren(status, el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption }, node));
 
   function by(at) {
     const first = columns[at].best ?? (columns[at].number ? "desc" : "asc");
