@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(Exception):
     """A mistake in the input or the call, told without a traceback.
@@ -22,3 +25,12 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
         # Exceptions cross process boundaries by pickling, which by default replays only `args`.
         return type(self), (self.message, self.remedy)
+
+
+def near(wanted: str, known: Iterable[str], most: int = 8) -> list[str]:
+    """The known names that contain the wanted one or look like it; capitals make no difference."""
+    names = {name.casefold(): name for name in known}
+    wanted = wanted.casefold()
+    alike = [name for name in names if wanted in name]
+    alike += get_close_matches(wanted, names, most, 0.4)
+    return [names[name] for name in dict.fromkeys(alike)][:most]

@@ -278,8 +278,15 @@ def levels(
     board: Annotated[
         str, typer.Option("--board", "-b", help="Board, e.g. A, B-image, C-audio-generation.")
     ] = "A",
+    boards: Annotated[
+        bool, typer.Option("--boards", help="List the boards with their tasks instead.")
+    ] = False,
     profile: Annotated[
-        str, typer.Option(help="corrected (default) or published (the published scorer's rules).")
+        str,
+        typer.Option(
+            help="corrected (default), published (the published scorer's rules) or quick (a fixed "
+            "hundred instances of each task)."
+        ),
     ] = "corrected",
     aggregation: Annotated[
         str, typer.Option(help="modality_mean (default) or task_mean.")
@@ -290,7 +297,14 @@ def levels(
     """Print a board: levels 2 to 5 of every model, as last published."""
     from flows.cli import results
 
-    if as_json:
+    if boards:
+        listed = results.boards(store)
+        if as_json:
+            console.print_json(listed)
+        else:
+            columns = ["board", "title", "highest level", "tasks"]
+            console.print_table("boards", columns, [list(row.values()) for row in listed])
+    elif as_json:
         console.print_json(results.board(store, board, profile, aggregation))
     else:
         _print_levels(store, board, profile, aggregation)
@@ -317,6 +331,20 @@ def task(
         console.print_table("scores", list(scores[0]), [list(row.values()) for row in scores])
     else:
         console.note(f"no published scores for it in {store}")
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="Model.")],
+    task: Annotated[str, typer.Argument(help="Task id or title.")],
+    store: StoreOption = "store",
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Tell how a score came about: instances, metric, normalisation, specialist, levels."""
+    from flows.cli.explain import show_explanation
+
+    show_explanation(store, model, task, as_json=as_json)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from tasks.catalog import load_catalogue
-from tasks.errors import UserError
+from tasks.errors import UserError, near
 from tasks.storage import Store
 from tasks.warehouse import connect
 
@@ -24,19 +24,50 @@ def board(store_url: str, board_id: str, profile: str, aggregation: str) -> list
             )
         )
         if not rows:
-            known = database.execute(
-                "SELECT DISTINCT board_id, profile, aggregation FROM leaderboards ORDER BY ALL"
-            ).fetchall()
-            boards, profiles, aggregations = (sorted({row[i] for row in known}) for i in range(3))
-            wanted = f"board {board_id!r}, profile {profile!r}, aggregation {aggregation!r}"
-            if not known:
-                raise UserError(f"{store_url} holds no scored model", "general-level run --help")
-            raise UserError(
-                f"no results for {wanted}",
-                f"boards: {', '.join(boards)}; profiles: {', '.join(profiles)}; "
-                f"aggregations: {', '.join(aggregations)}",
-            )
+            raise _no_board(database, store_url, board_id, profile, aggregation)
         return rows
+
+
+def boards(store_url: str) -> list[dict[str, Any]]:
+    """All boards: id, title, highest level, number of tasks."""
+    with connect(Store(store_url)) as database:
+        return _dicts(
+            database.execute(
+                "SELECT board_id, title, max_level, tasks FROM boards "
+                "ORDER BY scope, modalities, paradigms, board_id"
+            )
+        )
+
+
+def _no_board(
+    database: duckdb.DuckDBPyConnection,
+    store_url: str,
+    board_id: str,
+    profile: str,
+    aggregation: str,
+) -> UserError:
+    """Why there are no results of a board: which of the three names is unknown, and what is near."""
+    known = database.execute("SELECT DISTINCT profile, aggregation FROM leaderboards").fetchall()
+    if not known:
+        return UserError(f"{store_url} holds no scored model", "general-level run --help")
+    profiles, aggregations = (sorted({row[i] for row in known}) for i in (0, 1))
+    if profile not in profiles or aggregation not in aggregations:
+        return UserError(
+            f"no results for profile {profile!r} and aggregation {aggregation!r}",
+            f"profiles: {', '.join(profiles)}; aggregations: {', '.join(aggregations)}",
+        )
+    tasks = dict(database.execute("SELECT board_id, tasks FROM boards").fetchall())
+    if board_id in tasks:
+        return UserError(
+            f"board {board_id!r} has no tasks in the catalogue of {store_url}",
+            "general-level levels --boards lists all boards with their tasks",
+        )
+    alike = near(board_id, tasks)
+    lists = f"general-level levels --boards lists all {len(tasks)}"
+    return UserError(
+        f"no board is called {board_id!r}",
+        f"near it: {', '.join(alike)}; {lists}" if alike else lists,
+    )
 
 
 def task(
@@ -75,14 +106,16 @@ def task(
         if wanted in (str(row[key]).casefold() for key in ("task_id", "title", "short_title"))
     ]
     if not found:
-        near = [
+        alike = [
             row["task_id"]
             for row in catalogue.tasks.iter_rows(named=True)
             if wanted in f"{row['task_id']} {row['title']}".casefold()
         ][:8]
         raise UserError(
             f"no task is called {name!r}",
-            f"near it: {', '.join(near)}" if near else "general-level sql 'FROM tasks' lists them",
+            f"near it: {', '.join(alike)}"
+            if alike
+            else "general-level sql 'FROM tasks' lists them",
         )
     return _only(name, found), []
 
