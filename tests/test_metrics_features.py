@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cosine
 from scipy.stats import hypergeom
@@ -21,6 +22,7 @@ from scipy.stats import hypergeom
 import tasks.blocks
 from tasks.catalog.load import load_catalogue
 from tasks.metrics import Batch, get_metric
+from tasks.metrics.features import FeatureMean
 from tasks.metrics.sample_scores import _VBench
 
 FRECHET = ["fid", "fvd", "fad"]
@@ -628,3 +630,25 @@ def test_nothing_crashes_and_every_row_has_a_value_or_a_reason(pairs):
         assert not stats[name].is_nan().any()
         worst = metric.worst(batch(list(predictions), list(references)))
         assert worst["reference_refused"].to_list() == stats["reference_refused"].to_list()
+
+
+@pytest.mark.parametrize("metric_id", ["mos", "musiq", "vbench_color", "success_rate"])
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            ANYTHING,
+            st.sampled_from([0, 1, 5, 1.5, 2**70, -1, [], [1, True], "1", [[1, 2]]]),
+            st.lists(st.floats(1, 5) | st.integers(-1, 6), max_size=20),
+            st.lists(st.sampled_from([0, 1, 1.0]), max_size=9),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_numbers_scored_together_score_as_one_by_one(metric_id, predictions):
+    metric = get_metric(metric_id)
+    assert isinstance(metric, FeatureMean)
+    rows = batch(predictions, [None] * len(predictions))
+    found = metric.compute(rows)
+    assert_frame_equal(found, FeatureMean.compute(metric, rows), abs_tol=1e-14)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +50,16 @@ class Pairs:
 
     def best(self, scores: Floats) -> pl.DataFrame:
         """The best score of each instance over its references: one column `score`."""
-        starts = np.flatnonzero(np.diff(self.row, prepend=-1))
-        best = np.maximum.reduceat(scores, starts) if len(starts) else scores
+        firsts = self.firsts()
+        # With one reference each there is nothing to choose.
+        best = scores if len(firsts) == len(scores) else np.maximum.reduceat(scores, firsts)
         return pl.DataFrame({"score": pl.Series(best, dtype=pl.Float64)})
+
+    def firsts(self) -> Integers:
+        """Where the pairs of each instance begin, shape (instances,)."""
+        if not len(self.row) or self.row[-1] + 1 == len(self.row):
+            return self.row
+        return np.flatnonzero(np.diff(self.row, prepend=-1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +106,22 @@ def shared(left: Bags, right: Bags, *, distinct: bool = False) -> Integers:
 
     An item counts as often as both have it (clipped matches), or once if `distinct`.
     """
-    keys, counts = left.counted()
-    other_keys, other_counts = right.counted()
-    if not len(keys) or not len(other_keys):
-        return np.zeros(left.count, np.int64)
-    place = np.minimum(np.searchsorted(other_keys, keys), len(other_keys) - 1)
-    found = other_keys[place] == keys
-    matches = np.minimum(counts, other_counts[place])[found]
-    rows = keys[found] // max(1, len(left.names))
-    weights = None if distinct else matches
-    return np.bincount(rows, weights=weights, minlength=left.count).astype(np.int64)
+    # One sort of both sides: what both have stands side by side, the left one's key even.
+    width = 2 * max(1, len(left.names))
+    keys = np.concatenate([left.row, right.row])
+    keys *= width
+    keys[: len(left.row)] += 2 * left.item
+    keys[len(left.row) :] += 2 * right.item + 1
+    keys.sort()
+    begins = np.flatnonzero(np.diff(keys, prepend=-1))
+    keys = keys[begins]
+    both = np.flatnonzero((keys[1:] ^ keys[:-1]) == 1)
+    rows = keys[both] // width
+    if distinct:
+        return np.bincount(rows, minlength=left.count).astype(np.int64)
+    counts = np.diff(begins, append=len(left.row) + len(right.row))
+    matches = np.minimum(counts[both], counts[both + 1])
+    return np.bincount(rows, weights=matches, minlength=left.count).astype(np.int64)
 
 
 def distinct_sizes(bags: Bags) -> Integers:
@@ -124,19 +138,25 @@ def cut(texts: pl.Series, pieces: pl.Expr, *, keep_empty: bool = False) -> Bags:
         pieces: expression over the column `text` that gives its pieces as a list of strings.
         keep_empty: whether an empty piece is an item.
     """
-    frame = pl.DataFrame({"text": texts}).with_row_index("row")
-    exploded = frame.select("row", piece=pieces).explode("piece").drop_nulls("piece")
-    if not keep_empty:
-        exploded = exploded.filter(pl.col("piece") != "")
-    encoded = exploded["piece"].to_arrow().dictionary_encode()
+    lists = pl.DataFrame({"text": texts}).select(pieces).to_series()
+    item, names = numbered(lists.explode())
+    # A text without a list of pieces, or with an empty one, explodes into one null.
+    row = np.repeat(np.arange(len(texts)), lists.list.len().fill_null(0).clip(1).to_numpy())
+    dropped = item < 0
+    if not keep_empty and "" in names:
+        dropped |= item == names.index("")
+    if dropped.any():
+        row, item = row[~dropped], item[~dropped]
+    return Bags(row, item, names, len(texts))
+
+
+def numbered(values: pl.Series) -> tuple[Integers, list[Any]]:
+    """The number of each value, equal ones alike and -1 for null, and what the numbers stand for."""
+    encoded = values.to_arrow().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    return Bags(
-        exploded["row"].to_numpy().astype(np.int64),
-        encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
-        encoded.dictionary.to_pylist(),
-        len(texts),
-    )
+    indices = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
+    return indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
 
 def renamed(bags: Bags, names: Sequence[str]) -> Bags:

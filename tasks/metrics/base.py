@@ -212,7 +212,7 @@ class SumsMetric(Metric):
         """The score from the sum of each statistic, by name."""
 
     def aggregate(self, stats: pl.DataFrame) -> float:
-        return self.score_of({name: math.fsum(stats[name]) for name in self.statistics})
+        return self.score_of({name: math.fsum(stats[name].to_list()) for name in self.statistics})
 
     def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
         sums = drawn_sums(stats.select(self.statistics).to_numpy(), drawn)

@@ -10,11 +10,16 @@ from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any, ClassVar
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tasks.blocks import StoredRows, array_blocks
 from tasks.media import Array, Refused, decode, load_array, name_of, numbers
-from tasks.metrics.base import Batch, MeanMetric
+from tasks.metrics.base import Batch, Floats, MeanMetric
+
+Integers = npt.NDArray[np.int64]
 
 
 class ArrayFiles:
@@ -108,3 +113,65 @@ class FeatureMean(MeanMetric):
                 rows.append((None, str(error), None))
         kinds = {"score": pl.Float64, "refused": pl.String, "reference_refused": pl.String}
         return pl.DataFrame(rows, schema=kinds, orient="row")
+
+
+class NumbersMean(FeatureMean):
+    """A `FeatureMean` without references, whose predictions mostly are a number or a list of numbers.
+
+    These are scored together, and only the others one by one.
+    """
+
+    @abstractmethod
+    def of_numbers(self, values: Floats, firsts: Integers) -> Floats:
+        """The scores that `measure` gives to predictions of a number or a list of numbers.
+
+        Args:
+            values: all the numbers, shape (numbers,).
+            firsts: where those of each prediction begin, shape (predictions,).
+
+        Returns:
+            Shape (predictions,); NaN leaves one to `measure`, which says why it is refused.
+        """
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        scores = self._scores_of_numbers(batch.predictions)
+        left = np.isnan(scores)
+        nothing = pl.lit(None, pl.String)
+        together = pl.DataFrame({"score": scores[~left]}).with_columns(
+            refused=nothing, reference_refused=nothing
+        )
+        if not left.any():
+            return together
+        one_by_one = super().compute(
+            Batch(batch.predictions.filter(left), batch.references.filter(left))
+        )
+        # The k-th row of either frame goes where the k-th of its kind stood.
+        return pl.concat([together, one_by_one])[np.argsort(np.argsort(left, kind="stable"))]
+
+    def _scores_of_numbers(self, documents: pl.Series) -> Floats:
+        """NaN where `of_numbers` gives it, or is not asked."""
+        scores = np.full(len(documents), np.nan)
+        plain = documents.str.contains(_NUMBERS)
+        if not plain.any():
+            return scores
+        texts = documents.filter(plain).str.strip_chars("[]")
+        try:
+            values = np.array(_FLOATS.decode(f"[{texts.str.join(',').item()}]"))
+        except msgspec.DecodeError:
+            return scores
+        lengths = texts.str.count_matches(",", literal=True).to_numpy().astype(np.int64) + 1
+        scores[plain.to_numpy()] = self.of_numbers(values, np.cumsum(lengths) - lengths)
+        return scores
+
+
+#: A document of one number or a list of numbers.
+_NUMBERS = r"^(?:-?[0-9][-+.0-9eE]*|\[ *-?[0-9][-+.0-9eE, ]*\])$"
+_FLOATS = msgspec.json.Decoder(list[float])
+
+
+def means_within(values: Floats, firsts: Integers, low: float, high: float) -> Floats:
+    """The mean of each list of numbers, NaN where one is out of the range; as in `of_numbers`."""
+    inside = np.minimum.reduceat(values, firsts) >= low
+    inside &= np.maximum.reduceat(values, firsts) <= high
+    lengths = np.diff(firsts, append=len(values))
+    return np.where(inside, np.add.reduceat(values, firsts) / lengths, np.nan)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from tasks.metrics.bags import Bags, Pairs, cut, distinct_sizes, renamed, shared, without_empty
+from tasks.metrics.bags import (
+    Bags,
+    Integers,
+    Pairs,
+    cut,
+    distinct_sizes,
+    numbered,
+    renamed,
+    shared,
+    without_empty,
+)
 from tasks.metrics.base import Batch, Floats, MeanMetric, Metric, SumsMetric, register
 
 #: What Python's `str.strip()` and `str.split()` take for white space (`str.isspace`).
@@ -29,6 +39,8 @@ _MULTI_LABEL_TYPES = frozenset(
     }
 )
 _SEPARATOR = "<p>"
+#: What a weighted F-score keeps of an instance, as JSON.
+_PAIR = pl.Struct({"expected": pl.String, "predicted": pl.String})
 
 
 class _ExactMatch(MeanMetric):
@@ -39,10 +51,15 @@ class _ExactMatch(MeanMetric):
 
     def compute(self, batch: Batch) -> pl.DataFrame:
         pairs = Pairs.of(batch)
+        equal = (pairs.predictions == pairs.references).to_numpy(writable=True)
+        # What is equal as it stands need not be stripped.
+        others = np.flatnonzero(~equal)
         given, expected = (
-            texts.str.strip_chars(WHITE_SPACE) for texts in (pairs.predictions, pairs.references)
+            texts.gather(others).str.strip_chars(WHITE_SPACE)
+            for texts in (pairs.predictions, pairs.references)
         )
-        return pairs.best((given == expected).to_numpy().astype(np.float64))
+        equal[others] = (given == expected).to_numpy()
+        return pairs.best(equal.astype(np.float64))
 
 
 @register
@@ -122,19 +139,16 @@ class WeightedFScore(Metric):
     statistics = ("score",)
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        stripped = batch.references.cast(pl.List(pl.String)).list.eval(
-            pl.element().str.strip_chars(WHITE_SPACE).str.to_lowercase()
-        )
-        given = batch.predictions.cast(pl.String).str.strip_chars(WHITE_SPACE).str.to_lowercase()
-        frame = pl.DataFrame({"reference": stripped, "prediction": given})
-        right = pl.col("reference").list.contains(pl.col("prediction"))
-        expected = pl.col("reference").list.first()
-        return frame.select(
-            score=right.cast(pl.Float64),
-            group=pl.struct(
-                expected=expected, predicted=pl.when(right).then(expected).otherwise("prediction")
-            ).struct.json_encode(),
-        )
+        pairs = Pairs.of(batch)
+        text, texts = numbered(pairs.texts())
+        stripped = pl.Series(texts, dtype=pl.String).str.strip_chars(WHITE_SPACE)
+        label, labels = numbered(stripped.str.to_lowercase())
+        given, expected = np.split(label[text], 2)
+        firsts = pairs.firsts()
+        scores = pairs.best((given == expected).astype(np.float64))
+        first = expected[firsts]
+        predicted = np.where(scores["score"].to_numpy() > 0, first, given[firsts])
+        return scores.with_columns(group=_joined(first, predicted, labels))
 
     def worst(self, batch: Batch) -> pl.DataFrame:
         stats = self.compute(
@@ -148,11 +162,13 @@ class WeightedFScore(Metric):
         )
 
     def aggregate(self, stats: pl.DataFrame) -> float:
-        classes = _classes(stats)
+        # Of equal pairs one is decoded for all.
+        classes = _classes(stats.group_by("group").agg(count=pl.len()))
+        count = pl.col("count").sum()
         right = classes.filter(pl.col("expected") == pl.col("predicted"))
-        tp = right.group_by(label="expected").agg(tp=pl.len())
-        named = classes.drop_nulls("predicted").group_by(label="predicted").agg(named=pl.len())
-        support = classes.group_by(label="expected").agg(support=pl.len())
+        tp = right.group_by(label="expected").agg(tp=count)
+        named = classes.drop_nulls("predicted").group_by(label="predicted").agg(named=count)
+        support = classes.group_by(label="expected").agg(support=count)
         f1 = (
             support.join(tp, on="label", how="left")
             .join(named, on="label", how="left")
@@ -163,7 +179,7 @@ class WeightedFScore(Metric):
                 support=pl.col("support"),
             )
         )
-        return float((f1["f1"] * f1["support"]).sum()) / classes.height
+        return float((f1["f1"] * f1["support"]).sum()) / stats.height
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["score"]
@@ -179,10 +195,19 @@ class WeightedFScore(Metric):
         return (f1 * support).sum(axis=1) / drawn.sum(axis=1)
 
 
+def _joined(expected: Integers, predicted: Integers, labels: Sequence[str]) -> pl.Series:
+    """Pairs of classes, by their numbers, as a weighted F-score keeps them in `group`."""
+    pair, pairs = numbered(pl.Series(expected * len(labels) + predicted))
+    sides = np.divmod(np.array(pairs, np.int64), max(1, len(labels)))
+    names = pl.Series(labels, dtype=pl.String)
+    columns = zip(("expected", "predicted"), sides, strict=True)
+    frame = pl.DataFrame([names.gather(side).alias(name) for name, side in columns])
+    return frame.select(pl.struct(pl.all()).struct.json_encode())[:, 0].gather(pair)
+
+
 def _classes(stats: pl.DataFrame) -> pl.DataFrame:
-    """The pairs of expected and predicted class that a weighted F-score keeps in `group`."""
-    pair = pl.Struct({"expected": pl.String, "predicted": pl.String})
-    return stats.select(pl.col("group").str.json_decode(pair)).unnest("group")
+    """The statistics with the expected and predicted class that a weighted F-score keeps in `group`."""
+    return stats.with_columns(pl.col("group").str.json_decode(_PAIR)).unnest("group")
 
 
 @register
@@ -197,10 +222,11 @@ class TokenF1(MeanMetric):
 
     def compute(self, batch: Batch) -> pl.DataFrame:
         pairs = Pairs.of(batch)
-        texts, spaced = pairs.texts(), pl.col("text")
-        if texts.str.contains(f"[{_OTHER_SPACE}]").any():
-            spaced = spaced.str.replace_all(f"[{_OTHER_SPACE}]", " ")
-        given, expected = cut(texts, spaced.str.split(" ")).halves()
+        texts, text = pairs.texts(), pl.col("text")
+        words = cut(texts, text.str.split(" "))
+        if not set(_OTHER_SPACE).isdisjoint("".join(words.names)):
+            words = cut(texts, text.str.replace_all(f"[{_OTHER_SPACE}]", " ").str.split(" "))
+        given, expected = words.halves()
         common = shared(given, expected, distinct=True)
         # 2PR / (P + R) with P = common / |p| and R = common / |r|, in the published order.
         precision = common / np.maximum(given.sizes(), 1)

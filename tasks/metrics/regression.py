@@ -5,39 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
-from tasks.metrics.base import Batch, SumsMetric, register
+from tasks.metrics.base import Batch, Floats, SumsMetric, register
 
 
 class _PooledError(SumsMetric):
     """Mean over all values of all instances; +inf when an instance is wrong or of another length."""
 
+    version = 2
     payload = "number"
     statistics = ("error", "n")
     is_fraction = False
 
     @staticmethod
-    def _error(difference: pl.Expr) -> pl.Expr:
+    def _errors(difference: Floats) -> Floats:
         raise NotImplementedError
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        frame = pl.DataFrame({"p": batch.predictions, "r": batch.references}).with_row_index("row")
-        same = pl.col("p").list.len() == pl.col("r").list.len()
-        values = (
-            frame.lazy()
-            .filter(same)
-            .explode("p", "r")
-            .group_by("row", maintain_order=True)
-            .agg(error=self._error(pl.col("p") - pl.col("r")).sum())
+        lengths, given = (
+            side.list.len().to_numpy() for side in (batch.references, batch.predictions)
         )
-        return (
-            frame.lazy()
-            .select("row", n=pl.col("r").list.len().cast(pl.Float64))
-            .join(values, on="row", how="left", maintain_order="left")
-            .select(pl.col("error").fill_nan(math.inf).fill_null(math.inf), "n")
-            .collect()
+        error = np.where(lengths == given, 0.0, math.inf)
+        same = (lengths == given) & (lengths > 0)
+        p, r = (
+            (side if same.all() else side.filter(pl.Series(same))).explode().to_numpy()
+            for side in (batch.predictions, batch.references)
         )
+        firsts = np.cumsum(lengths[same], dtype=np.int64) - lengths[same]
+        if len(firsts):
+            # The difference of two infinities is no number.
+            with np.errstate(invalid="ignore", over="ignore"):
+                error[same] = np.add.reduceat(self._errors(p - r), firsts)
+            error[np.isnan(error)] = math.inf
+        return pl.DataFrame({"error": error, "n": lengths.astype(np.float64)})
 
     def worst(self, batch: Batch) -> pl.DataFrame:
         n = batch.references.list.len().cast(pl.Float64)
@@ -57,8 +59,8 @@ class MeanAbsoluteError(_PooledError):
     id = "mae"
 
     @staticmethod
-    def _error(difference: pl.Expr) -> pl.Expr:
-        return difference.abs()
+    def _errors(difference: Floats) -> Floats:
+        return np.abs(difference)
 
 
 @register
@@ -68,8 +70,8 @@ class MeanSquaredError(_PooledError):
     id = "mse"
 
     @staticmethod
-    def _error(difference: pl.Expr) -> pl.Expr:
-        return difference**2
+    def _errors(difference: Floats) -> Floats:
+        return difference * difference
 
 
 @register

@@ -40,6 +40,7 @@ class StructureMeasure(MeanOfInstances):
     """
 
     id = "structure_measure"
+    version = 2
     payload = "media"
 
     def read_reference(self, value: Any) -> tuple[_Frames, list[Bools]]:
@@ -60,27 +61,28 @@ class StructureMeasure(MeanOfInstances):
 
 
 def structure_measure(grey: Floats, mask: Bools, alpha: float = 0.5) -> float:
-    """S-measure of a map of 0..1, stretched to all of it, against a mask."""
-    low, high = grey.min(), grey.max()
-    if high > low:
-        grey = (grey - low) / (high - low)
-    share = mask.mean()
+    """S-measure of a map of 0..1 against a mask."""
+    share = np.count_nonzero(mask) / mask.size
     if share in (0, 1):
         mean = float(grey.mean())
         return mean if share else 1 - mean
-    objects = share * _object(grey[mask]) + (1 - share) * _object(1 - grey[~mask])
+    inside, outside = grey[mask], grey[~mask]
+    objects = share * _object(inside.mean(), inside)
+    objects += (1 - share) * _object(1 - outside.mean(), outside)
     return max(0.0, float(alpha * objects + (1 - alpha) * _regions(grey, mask)))
 
 
-def _object(values: Floats) -> float:
-    mean = values.mean()
-    deviation = values.std(ddof=1) if values.size > 1 else 0.0
-    return 2 * mean / (mean**2 + 1 + deviation + _EPSILON)
+def _object(mean: np.float64, values: Floats) -> float:
+    """Similarity of an object whose values have that mean, or of a ground whose values are 1 - it."""
+    centred = values - values.mean()
+    deviation = math.sqrt(_dot(centred, centred) / max(values.size - 1, 1))
+    return float(2 * mean / (mean**2 + 1 + deviation + _EPSILON))
 
 
 def _regions(grey: Floats, mask: Bools) -> float:
     """Similarity of the four parts around the mask's centre, weighted by their areas."""
-    rows, columns = mask.sum(axis=1), mask.sum(axis=0)
+    counted = mask.view(np.uint8)
+    rows, columns = (counted.sum(axis=axis, dtype=np.uint32) for axis in (1, 0))
     y, x = (
         int(np.round((counts * np.arange(len(counts))).sum() / counts.sum())) + 1
         for counts in (rows, columns)
@@ -93,12 +95,14 @@ def _regions(grey: Floats, mask: Bools) -> float:
 
 
 def _similarity(grey: Floats, mask: Bools) -> float:
-    n = mask.size - 1 + _EPSILON
-    mean_grey, mean_mask = grey.mean(), mask.mean()
-    from_grey, from_mask = grey - mean_grey, mask - mean_mask
-    variances = (_dot(from_grey, from_grey) + _dot(from_mask, from_mask)) / n
-    upper = 4 * mean_grey * mean_mask * _dot(from_grey, from_mask) / n
-    lower = (mean_grey**2 + mean_mask**2) * variances
+    n, inside = mask.size, np.count_nonzero(mask)
+    mean_grey, mean_mask = grey.mean(), inside / n
+    from_grey = grey - mean_grey
+    # Deviations of the mask are 1 - mean inside and -mean outside: their products have short forms.
+    variance = _dot(from_grey, from_grey) + n * mean_mask * (1 - mean_mask)
+    covariance = from_grey[mask].sum() if 0 < inside < n else 0.0
+    upper = 4 * mean_grey * mean_mask * covariance / (n - 1 + _EPSILON)
+    lower = (mean_grey**2 + mean_mask**2) * variance / (n - 1 + _EPSILON)
     if upper:
         return float(upper / (lower + _EPSILON))
     return 0.0 if lower else 1.0
@@ -106,7 +110,7 @@ def _similarity(grey: Floats, mask: Bools) -> float:
 
 def _dot(a: Floats, b: Floats) -> float:
     # Not np.vdot: its threads cost more than they save beside other processes.
-    return float(np.einsum("ij,ij->", a, b))
+    return float(np.einsum("i,i->", a.ravel(), b.ravel()))
 
 
 def _frames(value: Any) -> _Frames:
@@ -158,14 +162,18 @@ def _numbers(frame: Any) -> Array:
 
 
 def _grey(frame: Any) -> Floats:
-    """A map as numbers of 0..1."""
+    """A map as numbers of 0..1, stretched to all of it unless it is of one value."""
     numbers = _numbers(frame)
     low, high = numbers.min(), numbers.max()
     is_fraction = numbers.dtype.kind == "f" and high <= 1
     scale = 1 if is_fraction else 255
     if low < 0 or high > scale:
         raise Refused(f"expected a map of 0..1 or 0..255, found {low:g}..{high:g}")
-    return numbers.astype(np.float64) / scale
+    if low == high:
+        return numbers.astype(np.float64) / scale
+    grey = np.subtract(numbers, low, dtype=np.float64)
+    grey /= float(high) - float(low)
+    return grey
 
 
 def _binary(frame: Any) -> Bools:

@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.media import Array, Refused, is_file
-from tasks.metrics.base import register
-from tasks.metrics.features import ArrayFiles, FeatureMean
-
-_Floats = npt.NDArray[np.float64]
+from tasks.metrics.base import Floats, register
+from tasks.metrics.features import ArrayFiles, FeatureMean, Integers, NumbersMean, means_within
 
 
 def _in_range(value: Any, low: float, high: float, files: ArrayFiles) -> Array:
@@ -64,7 +62,7 @@ def _share(value: Any, files: ArrayFiles) -> float:
 
 
 @register
-class MeanOpinionScore(FeatureMean):
+class MeanOpinionScore(NumbersMean):
     """MOS: mean over the instances of the mean of their ratings; 1..5, higher.
 
     Prediction: one rating or a list of ratings in 1..5 (a file also). No reference is needed. An
@@ -74,8 +72,12 @@ class MeanOpinionScore(FeatureMean):
     """
 
     id = "mos"
+    version = 2
     is_fraction = False
     unanswered = 1.0
+
+    def of_numbers(self, values: Floats, firsts: Integers) -> Floats:
+        return means_within(values, firsts, 1, 5)
 
     def measure(self, prediction: Any, reference: Any, files: ArrayFiles) -> float:
         if _booleans(prediction):
@@ -83,8 +85,21 @@ class MeanOpinionScore(FeatureMean):
         return _mean(_in_range(prediction, 1, 5, files))
 
 
+class _Percent(NumbersMean):
+    """Scores of 0..100, the mean over an instance's; `yes_or_no` where true and false do as well."""
+
+    version = 2
+    yes_or_no: ClassVar[bool] = False
+
+    def of_numbers(self, values: Floats, firsts: Integers) -> Floats:
+        return means_within(values, firsts, 0, 100) / 100
+
+    def measure(self, prediction: Any, reference: Any, files: ArrayFiles) -> float:
+        return _percent(prediction, files, yes_or_no=self.yes_or_no)
+
+
 @register
-class Musiq(FeatureMean):
+class Musiq(_Percent):
     """MUSIQ image quality (arXiv:2108.05997), mean over the frames, then the instances; 0..1.
 
     Prediction: the model's score on its own scale 0..100, or a list of one a frame (a file also);
@@ -93,12 +108,9 @@ class Musiq(FeatureMean):
 
     id = "musiq"
 
-    def measure(self, prediction: Any, reference: Any, files: ArrayFiles) -> float:
-        return _percent(prediction, files, yes_or_no=False)
-
 
 @register
-class Aesthetic(FeatureMean):
+class Aesthetic(_Percent):
     """Score of an aesthetic predictor of 0..10 (LAION), mean; 0..1, shown times 100.
 
     Prediction: the score on the printed scale 0..100 (the predictor's times 10), or a list of one a
@@ -107,11 +119,8 @@ class Aesthetic(FeatureMean):
 
     id = "aesthetic"
 
-    def measure(self, prediction: Any, reference: Any, files: ArrayFiles) -> float:
-        return _percent(prediction, files, yes_or_no=False)
 
-
-class _VBench(FeatureMean):
+class _VBench(_Percent):
     """A VBench dimension (arXiv:2311.17982), mean over the instances; 0..1, shown times 100.
 
     Prediction: the video's score on the printed scale 0..100, or a list of one a frame, whose mean
@@ -119,8 +128,7 @@ class _VBench(FeatureMean):
     video or frame either passes or not, true and false do as well. No reference is needed.
     """
 
-    def measure(self, prediction: Any, reference: Any, files: ArrayFiles) -> float:
-        return _percent(prediction, files)
+    yes_or_no = True
 
 
 @register
@@ -233,7 +241,7 @@ class VBenchImageToVideoMean(_VBench):
 
     def measure(self, prediction: Any, reference: Any, files: ArrayFiles) -> float:
         if not isinstance(prediction, dict) or is_file(prediction) or "fraction" in prediction:
-            return _percent(prediction, files)
+            return super().measure(prediction, reference, files)
         if set(prediction) != set(self._DIMENSIONS):
             raise Refused(
                 f"expected {', '.join(self._DIMENSIONS)}; found {', '.join(prediction) or 'none'}"
@@ -242,7 +250,7 @@ class VBenchImageToVideoMean(_VBench):
         return sum(scores) / len(scores)
 
 
-class _Rate(FeatureMean):
+class _Rate(NumbersMean):
     """Share of frames, votes or judgements that are true, mean over the instances; 0..1.
 
     Prediction: true/false or 0/1, or a list of these (a file also); a share that was counted
@@ -250,6 +258,10 @@ class _Rate(FeatureMean):
     many frames or votes they have: an unanswered one, whose number nobody knows, then costs as much
     as any other.
     """
+
+    def of_numbers(self, values: Floats, firsts: Integers) -> Floats:
+        votes = np.where((values == 0) | (values == 1), values, np.nan)
+        return np.add.reduceat(votes, firsts) / np.diff(firsts, append=len(values))
 
     def measure(self, prediction: Any, reference: Any, files: ArrayFiles) -> float:
         return _share(prediction, files)
@@ -310,6 +322,9 @@ class EventAccuracy(_Rate):
     """
 
     id = "event_accuracy"
+
+    #: An instance whose reference is no roll is left out, whatever was predicted.
+    compute = FeatureMean.compute
 
     def read_reference(self, value: Any, files: ArrayFiles) -> npt.NDArray[np.bool_] | None:
         return None if value is None else _roll(files.load(value))
