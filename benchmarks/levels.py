@@ -31,6 +31,7 @@ LEVEL_MODELS = (
     "stg_task_scores",
     "stg_boards",
     "board_tasks",
+    "boards",
     "board_halves",
     "task_results",
     "paradigm_scores",
@@ -84,8 +85,8 @@ def in_sql(scores: pa.Table, catalogue: Catalogue) -> tuple[float, dict[str, flo
         database.execute("CREATE TABLE raw_task_scores AS FROM scores")
         database.register("tasks_", catalogue.tasks.to_arrow())
         database.execute("CREATE TABLE raw_tasks AS FROM tasks_")
-        boards = str(SQL_FOLDER / "boards.csv")
-        database.execute("CREATE TABLE raw_boards AS FROM read_csv(?, header = true)", [boards])
+        path = str(SQL_FOLDER / "boards.csv")
+        database.execute("CREATE TABLE raw_boards AS FROM read_csv(?, header = true)", [path])
         for macro in load_models("macros"):
             database.execute(macro.sql)
         for model in in_order(load_models("staging") + load_models("marts")):

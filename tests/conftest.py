@@ -178,6 +178,19 @@ class Bench:
             for row in read_task_scores(store, model).iter_rows(named=True)
         }
 
+    def publish(self, store: str | None = None) -> Any:
+        """Scores all models and publishes their results without Prefect; the store."""
+        from tasks.catalog import load_catalogue
+        from tasks.storage import Store
+        from tasks.warehouse import RunInfo, build
+
+        self.store = store or self.store
+        for submission in sorted(self.submissions.iterdir()):
+            self.score(submission.name)
+        catalogue = load_catalogue([self.catalogue], base=False)
+        build(Store(self.store), catalogue, RunInfo.now("test"))
+        return Store(self.store)
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:

@@ -64,6 +64,14 @@ def main() -> None:
         )
         console.complain(str(error), remedy)
         sys.exit(1)
+    except Exception as error:
+        from tasks.files import is_storage_failure
+
+        if verbose or not is_storage_failure(error):
+            raise
+        remedy = "check the address, the credentials and the network, and run it again"
+        console.complain(f"the storage failed: {error}", remedy)
+        sys.exit(1)
 
 
 #: Models that `run` prints; `levels` prints all.
@@ -133,10 +141,12 @@ def run(
             "nothing to run on: no --dataset, --submissions or --results",
             "general-level run --example mini, or general-level run --help",
         )
+    sources = [arguments["dataset"], arguments["submissions"], *arguments["results"]]
     report = _in_prefect(
         "nightly",
         verbose,
         as_json,
+        sources,
         store,
         **arguments,
         models=model,
@@ -184,6 +194,7 @@ def ingest(
             "ingest",
             verbose,
             as_json,
+            [dataset, submissions, *(results or [])],
             store,
             dataset,
             submissions,
@@ -230,6 +241,7 @@ def score(
         "score",
         verbose,
         as_json,
+        [],
         store,
         catalogue_files=catalogue or [],
         base_catalogue=not only_catalogue,
@@ -261,6 +273,7 @@ def publish(
         "publish",
         verbose,
         as_json,
+        [],
         store,
         new_run_id(),
         catalogue_files=catalogue or [],
@@ -308,6 +321,31 @@ def levels(
         console.print_json(results.board(store, board, profile, aggregation))
     else:
         _print_levels(store, board, profile, aggregation)
+
+
+@app.command()
+def compare(
+    model: Annotated[str, typer.Argument(help="Model.")],
+    other: Annotated[str, typer.Argument(help="The model to compare it with.")],
+    store: StoreOption = "store",
+    board: Annotated[str, typer.Option("--board", "-b", help="Board whose levels to compare.")] = (
+        "A"
+    ),
+    rate: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="False discovery rate over the tasks."),
+    ] = 0.05,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Compare two models: which is better on which tasks, and how sure that is.
+
+    Differences are paired by instance, with bootstrap intervals of 95 %; the tasks' p-values are
+    adjusted for their number (Benjamini-Hochberg).
+    """
+    from flows.cli.compare import show_comparison
+
+    show_comparison(store, model, other, board, rate, as_json=as_json)
 
 
 @app.command()
@@ -493,8 +531,22 @@ def site(
     console.note(f"open {written.folder}/index.html")
 
 
-def _in_prefect(name: str, verbose: bool, quiet: bool, *args: Any, **kwargs: Any) -> Any:
-    """Runs a flow against a Prefect server, with progress bars unless Prefect's own lines show."""
+def _in_prefect(
+    name: str,
+    verbose: bool,
+    quiet: bool,
+    sources: list[str | None],
+    store: str,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Runs a flow against a Prefect server, with progress bars unless Prefect's own lines show.
+
+    What is wrong with the call itself is told before a server is started.
+    """
+    from flows.cli.preflight import check_call
+
+    check_call(store, kwargs["catalogue_files"], kwargs["base_catalogue"], sources)
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not verbose:
         # The server keeps every log line; on the console a mistake is told once, without traceback.
@@ -512,7 +564,7 @@ def _in_prefect(name: str, verbose: bool, quiet: bool, *args: Any, **kwargs: Any
     }
     bars = console.progress_bars(enabled=not verbose and not quiet and console.err.is_terminal)
     with bars as progress, reporting_to(progress), prefect_server():
-        return flows[name](*args, **kwargs)
+        return flows[name](store, *args, **kwargs)
 
 
 def _print_run(report: Any) -> None:

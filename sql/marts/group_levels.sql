@@ -25,14 +25,12 @@ WITH groups AS (
     SELECT
         'modality_mean' AS aggregation,
         modality AS group_modality,
-        modality AS own_modality,
         *
     FROM paradigm_scores
     UNION ALL
     SELECT
         'task_mean' AS aggregation,
         'all' AS group_modality,
-        modality AS own_modality,
         *
     FROM paradigm_scores
 ),
@@ -48,20 +46,19 @@ halves AS (
         sum(tasks_supported)::BIGINT AS tasks_supported,
         sum(tasks_won)::BIGINT AS tasks_won,
         coalesce(
-            fsum(sum_scores ORDER BY own_modality) FILTER (paradigm = 'comprehension')
+            (sum(exact(sum_scores)) FILTER (paradigm = 'comprehension'))::DOUBLE
             / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
         ) AS comprehension_score,
         coalesce(
-            fsum(sum_scores ORDER BY own_modality) FILTER (paradigm = 'generation')
+            (sum(exact(sum_scores)) FILTER (paradigm = 'generation'))::DOUBLE
             / sum(tasks_total) FILTER (paradigm = 'generation'), 0
         ) AS generation_score,
         coalesce(
-            fsum(sum_won_scores ORDER BY own_modality)
-            FILTER (paradigm = 'comprehension')
+            (sum(exact(sum_won_scores)) FILTER (paradigm = 'comprehension'))::DOUBLE
             / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
         ) AS comprehension_won,
         coalesce(
-            fsum(sum_won_scores ORDER BY own_modality) FILTER (paradigm = 'generation')
+            (sum(exact(sum_won_scores)) FILTER (paradigm = 'generation'))::DOUBLE
             / sum(tasks_total) FILTER (paradigm = 'generation'), 0
         ) AS generation_won
     FROM groups

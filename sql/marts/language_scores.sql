@@ -14,7 +14,7 @@ WITH summed AS (
         model,
         count_if(modality = 'language') AS language_tasks,
         count_if(modality = 'language' AND wins) AS language_won,
-        fsum(CASE WHEN modality = 'language' AND wins THEN score ELSE 0 END ORDER BY task_id)
+        sum(exact(score)) FILTER (modality = 'language' AND wins)
             AS sum_won_scores
     FROM task_results
     GROUP BY ALL
@@ -26,7 +26,7 @@ weighed AS (
         model,
         language_tasks,
         language_won,
-        coalesce(sum_won_scores / nullif(language_tasks, 0), 0) AS language_score,
+        coalesce(sum_won_scores::DOUBLE / nullif(language_tasks, 0), 0) AS language_score,
         language_score / 100 AS language_weight
     FROM summed
 )

@@ -28,9 +28,9 @@ WITH averaged AS (
         sum(tasks_total)::BIGINT AS tasks_total,
         sum(tasks_supported)::BIGINT AS tasks_supported,
         sum(tasks_won)::BIGINT AS tasks_won,
-        fsum(level_2 ORDER BY modality) / count(*) AS level_2,
-        fsum(level_3 ORDER BY modality) / count(*) AS level_3,
-        fsum(level_4 ORDER BY modality) / count(level_4) AS level_4
+        sum(exact(level_2))::DOUBLE / count(*) AS level_2,
+        sum(exact(level_3))::DOUBLE / count(*) AS level_3,
+        sum(exact(level_4))::DOUBLE / count(level_4) AS level_4
     FROM group_levels
     GROUP BY ALL
 ),

@@ -21,13 +21,11 @@ SELECT
     count(*) AS tasks_total,
     count_if(task_results.status = 'scored') AS tasks_supported,
     count_if(task_results.wins) AS tasks_won,
-    fsum(task_results.score ORDER BY task_results.task_id) / count(*) AS mean_score,
-    fsum(task_results.specialist_score ORDER BY task_results.task_id) / count(*)
+    sum(exact(task_results.score))::DOUBLE / count(*) AS mean_score,
+    sum(exact(task_results.specialist_score))::DOUBLE / count(*)
         AS mean_specialist_score,
-    fsum(
-        CASE WHEN task_results.wins THEN task_results.score ELSE 0 END
-        ORDER BY task_results.task_id
-    ) / count(*) AS mean_won_score
+    sum(exact(CASE WHEN task_results.wins THEN task_results.score ELSE 0 END))::DOUBLE / count(*)
+        AS mean_won_score
 FROM task_results
 INNER JOIN stg_tasks ON task_results.task_id = stg_tasks.task_id
 WHERE task_results.profile = 'corrected'

@@ -36,7 +36,7 @@ WITH models AS (
     SELECT
         model,
         unnest(['corrected', 'published']) AS profile
-    FROM stg_task_scores
+    FROM (SELECT DISTINCT model FROM stg_task_scores) AS known
     UNION
     -- Imported figures are of all instances: who has nothing else is not on the quick board.
     SELECT

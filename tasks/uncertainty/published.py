@@ -102,6 +102,20 @@ def read_replicates(store: Store, model: str) -> pl.DataFrame:
     return pl.concat(found)
 
 
+def level_replicates_of(store: Store, model: str, board_id: str) -> dict[int, Floats]:
+    """Replicates of a model's published levels on a board of scope A, B or C, by level; empty when
+    the model has imported scores alone."""
+    try:
+        table = store.read_table("uncertainty", quote_name(model), "levels.parquet")
+    except FileNotFoundError:
+        return {}
+    rows = pl.DataFrame(pl.from_arrow(table)).filter(board_id=board_id).drop_nulls("replicates")
+    return {
+        level: np.array(values, dtype=np.float64)
+        for level, values in rows.select("level", "replicates").iter_rows()
+    }
+
+
 @dataclass
 class _Results:
     """What the database holds of tasks, boards and scores."""
@@ -113,13 +127,13 @@ class _Results:
         """Of each model with scores of its own, a hash of all that its intervals depend on."""
         basis = hashlib.sha256(_VERSION + str(REPLICATES).encode())
         for query in ("FROM board_tasks ORDER BY ALL", "FROM stg_tasks ORDER BY ALL"):
-            basis.update(_bytes(self.database.sql(query).to_arrow_table()))
+            basis.update(_bytes(self.database.sql(query).pl()))
         rows = self.scores
         found = {}
         for (model,), of_model in rows.group_by(["model"], maintain_order=True):
             if (of_model["origin"] == "scored").any():
                 own = basis.copy()
-                own.update(_bytes(of_model.to_arrow()))
+                own.update(_bytes(of_model))
                 found[str(model)] = own.hexdigest()
         return found
 
@@ -148,7 +162,7 @@ class _Results:
     def boards(self) -> list[Board]:
         rows = self.database.sql(
             "SELECT board_tasks.*, boards.paradigms FROM board_tasks "
-            "INNER JOIN raw_boards AS boards ON boards.board_id = board_tasks.board_id ORDER BY ALL"
+            "INNER JOIN boards ON boards.board_id = board_tasks.board_id ORDER BY ALL"
         ).pl()
         found = []
         for (board_id,), of_board in rows.group_by(["board_id"], maintain_order=True):
@@ -163,7 +177,7 @@ class _Results:
     @cached_property
     def ranked_boards(self) -> set[str]:
         """Boards of scopes A, B and C; a skill's board (D) has intervals of levels alone."""
-        rows = self.database.sql("SELECT board_id FROM raw_boards WHERE scope <> 'D'").fetchall()
+        rows = self.database.sql("SELECT board_id FROM boards WHERE scope <> 'D'").fetchall()
         return {board_id for (board_id,) in rows}
 
 
@@ -171,7 +185,7 @@ def _computed(results: _Results, store: Store, model: str) -> tuple[pa.Table, pa
     scored = results.scores.filter(model=model)
     replicates = read_replicates(store, model)
     of_own = scored.filter(origin="scored").select("task_id")
-    drawn = _normalised(results, replicates.join(of_own, on="task_id", how="semi"))
+    drawn = normalised(results.database, replicates.join(of_own, on="task_id", how="semi"))
     scores = np.zeros((len(results.tasks), REPLICATES))
     wins = np.zeros(scores.shape, dtype=bool)
     for task_id, score, won in scored.select("task_id", "score", "wins").iter_rows():
@@ -217,12 +231,12 @@ def _computed(results: _Results, store: Store, model: str) -> tuple[pa.Table, pa
     )
 
 
-def _normalised(
-    results: _Results, replicates: pl.DataFrame
+def normalised(
+    database: duckdb.DuckDBPyConnection, replicates: pl.DataFrame
 ) -> list[tuple[str, Floats, Floats, npt.NDArray[np.bool_]]]:
     """Task id, raw replicates, normalised replicates (0..100), and which reach the specialist."""
-    results.database.register("drawn", replicates.to_arrow())
-    rows = results.database.sql(
+    database.register("drawn", replicates.to_arrow())
+    rows = database.sql(
         "SELECT drawn.task_id, drawn.replicates AS raw, "
         "list_transform(drawn.replicates, lambda x: normalise(tasks.map, tasks.threshold, "
         "tasks.unit, tasks.minimum, tasks.maximum, x)) AS score, "
@@ -231,7 +245,7 @@ def _normalised(
         "FROM drawn INNER JOIN stg_tasks AS tasks ON tasks.task_id = drawn.task_id "
         "ORDER BY drawn.task_id"
     ).to_arrow_table()
-    results.database.unregister("drawn")
+    database.unregister("drawn")
     flat = [rows[name].combine_chunks().flatten() for name in ("raw", "score", "wins")]
     raw, score, wins = (
         column.to_numpy(zero_copy_only=False).reshape(rows.num_rows, REPLICATES) for column in flat
@@ -248,7 +262,7 @@ def _rank_intervals(results: _Results, store: Store, levels: dict[str, pa.Table]
         "WHERE profile = 'corrected' AND aggregation = 'modality_mean' ORDER BY ALL"
     ).pl()
     points = points.filter(pl.col("board_id").is_in(list(results.ranked_boards)))
-    key = hashlib.sha256("".join(results.keys.values()).encode() + _bytes(points.to_arrow()))
+    key = hashlib.sha256("".join(results.keys.values()).encode() + _bytes(points))
     kept = _read_kept(store, key.hexdigest(), "ranks.parquet")
     if kept is not None:
         return kept
@@ -315,10 +329,6 @@ def _register(
     database.unregister("arrow_input")
 
 
-def _bytes(table: pa.Table) -> bytes:
-    """A table as bytes, for a hash: the same for equal tables, however they are chunked."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as writer:
-        for batch in table.combine_chunks().to_batches():
-            writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+def _bytes(table: pl.DataFrame) -> bytes:
+    """A table as bytes, for a hash."""
+    return table.write_csv().encode()
