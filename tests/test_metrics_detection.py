@@ -234,6 +234,52 @@ def test_spellings_of_a_box(spelling):
         assert score("ap", [spelling], [reference]) == 1.0
 
 
+BAD_OBJECTS: list[Any] = [
+    None,
+    "x",
+    [{"bbox": [0, 0, 5, 5]}, {"bbox": [0, 0, 5, 5], "label": "cat"}],
+    [{"bbox": [0, 0, -5, 5]}],
+    [{"bbox": [0, 0, 5, 5], "score": None}],
+    [{"segmentation": {"size": [40, 50], "counts": "oo"}, "label": "cat"}],
+    [{"segmentation": {"size": [4, 6], "counts": [24]}, "label": "cat"}],
+    [{"segmentation": [[0, 0, 9, 0, 9, 9]], "label": "cat"}],
+    [{"keypoints": [1, 2, 2] * 17, "area": -1}],
+    [{"keypoints": [1, 2, 2] * 17, "area": [1]}],
+    [{"keypoints": [[1, 2]] * 3}],
+    [{"box": [0, 0, 0, 1, 1, 1], "score": 0.3}],
+    [{"points": [1, 1]}],
+    [{"points": [1, 2, 9]}],
+]
+
+
+@pytest.mark.parametrize("metric_id", ["ap", "keypoint_ap50", "map"])
+@pytest.mark.parametrize("task_type", ["", "instance segmentation"])
+def test_an_image_is_the_same_in_any_company(metric_id, task_type):
+    rng = random.Random(metric_id)
+    pairs = [
+        pair
+        for made in (scenes(40), blobs(40), people(40), rooms(40))
+        for pair in zip(*made, strict=True)
+    ]
+    mixed = [
+        (
+            rng.choice(BAD_OBJECTS) if rng.random() < 0.2 else given,
+            rng.choice(BAD_OBJECTS) if rng.random() < 0.1 else expected,
+        )
+        for given, expected in pairs
+    ]
+    metric = get_metric(metric_id)
+    given, wanted = ([pair[side] for pair in mixed] for side in (0, 1))
+    together = metric.compute(batch(given, wanted, task_type))
+    alone = [metric.compute(batch([g], [e], task_type)) for g, e in mixed]
+    expected = pl.concat(alone)
+    reasons = ["refused", "reference_refused"]
+    assert together.select(reasons).equals(expected.select(reasons))
+    good = together["refused"].is_null() & together["reference_refused"].is_null()
+    assert 10 < good.sum() < len(mixed) - 10
+    assert together.filter(good)["stats"].to_list() == expected.filter(good)["stats"].to_list()
+
+
 def test_numbers_and_texts_name_the_same_class():
     box = {"box": [0, 0, 9, 9]}
     for label in (3, "3", 3.0, " 3"):

@@ -19,7 +19,15 @@ from sklearn.metrics import jaccard_score, roc_auc_score
 
 from tasks.media import Refused
 from tasks.metrics import Batch, get_metric
-from tasks.metrics.masks import Rle, decode_mask, read_rles, rle_overlap
+from tasks.metrics.masks import (
+    Rle,
+    decode_mask,
+    read_rles,
+    read_runs,
+    rle_overlap,
+    rles_decoded,
+    try_rles,
+)
 from tasks.metrics.segmentation import SHAPENET_PARTS, RegionAndBoundary, boundary_f
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -55,7 +63,7 @@ def rle(mask, *, compressed=True):
         return {"size": list(mask.shape), "counts": str(counts, "ascii")}  # type: ignore[arg-type]
     flat = mask.astype(bool).T.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    counts = np.diff([0, *changes, flat.size]).tolist()
+    counts = np.diff(np.array([0, *changes, flat.size])).tolist()
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 
@@ -106,6 +114,41 @@ def test_rle_and_overlaps_agree_with_pycocotools():
         assert rle_overlap(*runs) == ((a & b).sum(), (a | b).sum())
         assert rle_overlap(Rle.of(b), runs[0]) == ((a & b).sum(), (a | b).sum())
         assert runs[0].area == a.sum()
+
+
+def test_many_rle_at_once_agree_with_each_alone_bad_ones_among_them():
+    rng = np.random.default_rng(3)
+    sizes = [tuple(rng.integers(1, 40, 2).tolist()) for _ in range(60)]
+    sides = [[blob(rng, *size) for size in sizes] for _ in range(2)]
+    (first, found), (second, _) = (read_runs([rle(mask) for mask in side]) for side in sides)
+    assert found.tolist() == [list(size) for size in sizes]
+    shared, either = first.overlaps(second)
+    assert shared.tolist() == [(a & b).sum() for a, b in zip(*sides, strict=True)]
+    assert either.tolist() == [(a | b).sum() for a, b in zip(*sides, strict=True)]
+
+    good = [rle(mask, compressed=bool(rng.random() < 0.7)) for mask in sides[0]]
+    bad = [{"size": [2, 3], "counts": c} for c in ("o", "é", "", [7], [-1, 7], [2**80], None, "0")]
+    bad += [
+        {"size": s, "counts": "6"} for s in ([2], [0, 6], [2**70, 1], [True, 6], "x", [10**5] * 2)
+    ]
+    values = [*good, *bad, {"counts": "6"}, 3]
+    order = rng.permutation(len(values)).tolist()
+    together = try_rles([values[place] for place in order])
+    for place, mask in zip(order, together, strict=True):
+        (alone,) = try_rles([values[place]])
+        assert str(mask) == str(alone)
+        assert isinstance(mask, Rle) == (place < len(good))
+        if isinstance(mask, Rle):
+            assert (mask.array() == sides[0][place]).all()
+
+
+def test_rle_are_decoded_wherever_they_stand_and_left_where_they_are_bad():
+    mask, bad = rle(np.eye(4)), {"size": [1, 2], "counts": "o"}
+    values = [mask, [mask, None, bad], {"1": {"mask": [None, mask]}, "2": [[1, 2]]}, [[0, 1]], "x"]
+    top, frames, objects, *others = rles_decoded(json.loads(json.dumps(values)))
+    runs = [top, frames[0], objects["1"]["mask"][1]]
+    assert all(isinstance(found, Rle) and (found.array() == np.eye(4)).all() for found in runs)
+    assert (frames[1:], objects["2"], others) == ([None, bad], [[1, 2]], [[[0, 1]], "x"])
 
 
 def test_runs_that_touch_are_one():
