@@ -59,7 +59,7 @@ def build_site(store: Store, out: str | os.PathLike[str]) -> Site:
     if absent:
         raise UserError(
             f"the site needs {' and '.join(absent)}, which this installation lacks",
-            "pip install 'general-level-pipeline[site]'",
+            "pip install 'general-level-pipeline[site]'; in a checkout: .venv/bin/pip install '.[site]'",
         )
     if "://" in os.fspath(out):
         raise UserError(

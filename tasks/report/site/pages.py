@@ -47,17 +47,19 @@ def write_pages(data: SiteData, folder: Path) -> None:
     first = data.boards.row(0, named=True) if data.boards.height else None
     write("index.html", "boards", board=first, models=data.models.height)
     write("tasks.html", "tasks", tasks=data.tasks.height)
-    write("compare.html", "compare", models=data.models.height)
+    of_model = _ModelParts(data)
+    slugs = dict(data.models.select("model", "slug").iter_rows())
+    leaders = [slugs[model] for model in of_model.leaders]
+    write("compare.html", "compare", models=data.models.height, leaders=leaders)
     write("about.html", "about")
     tasks = data.tasks.to_dicts()
-    of_model = _ModelParts(data)
-    for row, model in enumerate(data.models.to_dicts()):
+    for model in data.models.to_dicts():
         write(
             f"model/{model['slug']}.html",
             "model",
             model=model,
             tasks=tasks,
-            **of_model.parts(model["model"], row),
+            **of_model.parts(model["model"]),
         )
     for task in tasks:
         write(f"task/{task['slug']}.html", "task", task=task)
@@ -100,17 +102,18 @@ class _ModelParts:
         tied = pl.len().over("board_id", "rank") > 1
         of_board = pl.len().over("board_id")
         places = places.with_columns(tied=tied, ranked=of_board)
+        #: The first two models of the first board.
+        self.leaders: list[str] = places["model"].head(2).to_list()
         self._places = _by_model(places)
         self._synergy = _by_model(data.synergy)
         self._gains = _by_model(data.gains)
         self._path = _by_model(data.path)
         self._changes = _by_model(data.changes)
 
-    def parts(self, model: str, row: int) -> dict[str, Any]:
+    def parts(self, model: str) -> dict[str, Any]:
         """The template's variables: boards, main (the first of them), synergy, gains, path, changes."""
         boards = self._places.get(model, [])
         return {
-            "row": row,
             "main": boards[0] if boards else None,
             "boards": boards,
             "synergy": _groups(self._synergy.get(model, [])),

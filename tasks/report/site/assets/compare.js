@@ -9,8 +9,9 @@
   const output = document.getElementById("result");
   const wanted = GL.state.get();
   const pairs = models.map((model) => [model.slug, model.model]);
-  GL.choose(form.elements.a, pairs, wanted.a ?? pairs[0]?.[0]);
-  GL.choose(form.elements.b, pairs, wanted.b ?? (pairs[1] ?? pairs[0])?.[0]);
+  const leaders = form.dataset.leaders.split(" ");
+  const a = GL.choose(form.elements.a, pairs, wanted.a ?? leaders[0]);
+  GL.choose(form.elements.b, pairs, wanted.b ?? leaders.find((slug) => slug !== a));
   GL.choose(form.elements.board, boards.map((one) => [one.board_id, one.title === one.board_id ? one.title : `${one.scope}: ${one.title}`]), wanted.board);
   let all = [];
   let table = null;
