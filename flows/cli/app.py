@@ -515,7 +515,7 @@ def site(
 ) -> None:
     """Write the results as a static site: boards, models, tasks, comparison. Open its index.html.
 
-    Needs the extra `site`: pip install 'general-level-pipeline[site]'
+    Needs the extra `site`, which brings the chart library: docs/site.md.
     """
     from tasks.report.site import build_site
     from tasks.storage import Store
