@@ -118,14 +118,15 @@ def _unpacked(handle: BinaryIO) -> BinaryIO:
 
 
 class StoredRows:
-    """The rows of an array that comes in blocks, to be taken in any order: few ones in memory, many
-    in a temporary file.
+    """The rows of an array that comes in blocks, to be taken in any order: of one block as they are,
+    of some in memory, of many in a temporary file.
 
     Raises:
         Refused: when they are no numbers.
     """
 
     def __init__(self, blocks: Iterable[Array]) -> None:
+        self._only: Array | None = None
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - lives as long as this
         self._count = 0
         self._shape: tuple[int, ...] | None = None
@@ -133,15 +134,30 @@ class StoredRows:
         for block in blocks:
             if not block.ndim or block.dtype.hasobject:
                 raise Refused("expected rows of numbers")
-            self._shape, self._dtype = block.shape[1:], block.dtype
+            if self._shape is None:
+                self._shape, self._dtype, self._only = block.shape[1:], block.dtype, block
+            else:
+                if self._only is not None:
+                    self._write(self._only)
+                    self._only = None
+                self._write(block)
             self._count += len(block)
-            self._file.write(np.ascontiguousarray(block).data)
+
+    def _write(self, block: Array) -> None:
+        self._file.write(np.ascontiguousarray(block).data)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, row: int) -> Array:
+        return self.run(row, 1)[0]
+
+    def run(self, first: int, count: int) -> Array:
+        """So many rows from `first` on, (count, ...); all of them are there."""
+        if self._only is not None:
+            return self._only[first : first + count]
         assert self._shape is not None
         size = self._dtype.itemsize * math.prod(self._shape)
-        self._file.seek(row * size)
-        return np.frombuffer(self._file.read(size), self._dtype).reshape(self._shape)
+        self._file.seek(first * size)
+        data = self._file.read(count * size)
+        return np.frombuffer(data, self._dtype).reshape(count, *self._shape)

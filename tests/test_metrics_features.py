@@ -233,6 +233,20 @@ def test_bad_features_cost_their_own_instance():
     assert stats["distance"][0] == good["distance"][0]
 
 
+def test_bad_rows_of_a_file_cost_their_own_instances(tmp_path):
+    made, real = np.random.default_rng(3).normal(size=(2, 9, 4))
+    made[2, 1] = np.nan
+    given = [saved(tmp_path / "made.npy", made, row=row) for row in (0, 1, 2, 3, 4, 9, 5, 6, 7)]
+    stats = get_metric("fid").compute(batch(given, real.tolist()))
+    assert stats["refused"].to_list() == [
+        *(None, None, "the array holds NaN or an infinity", None, None),
+        *("made.npy has no row 9", None, None, None),
+    ]
+    good = made[[0, 1, 3, 4, 5, 6, 7]].tolist()
+    alone = get_metric("fid").compute(batch(good, real[:7].tolist(), real.tolist()))
+    assert stats["distance"][0] == pytest.approx(alone["distance"][0], rel=1e-12)
+
+
 def test_a_bad_reference_leaves_its_instance_out_of_both_sets():
     rng = np.random.default_rng(8)
     made, real = rng.normal(size=(30, 3)), rng.normal(size=(30, 3))

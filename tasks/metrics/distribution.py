@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -205,20 +206,38 @@ class _Reader:
     def read(self, documents: pl.Series, make: Callable[[Iterator[Array]], T]) -> Iterator[T]:
         """What `make` makes of the features (n, width) of each document, which come in blocks; a
         document that is refused counts for nothing, a repeated file comes once."""
+        for run in self._runs(documents):
+            if len(run) > 1:
+                # Once for all; one by one only to find what is wrong with which.
+                with suppress(Refused):
+                    yield make(self._checked(run[0][1], len(run)))
+                    continue
+            for document, value in run:
+                try:
+                    yield make(self._checked(value))
+                except Refused as error:
+                    self._refused[document] = str(error)
+
+    def _runs(self, documents: pl.Series) -> Iterator[list[tuple[str, Any]]]:
+        """The documents with their values: those that name rows of one file that follow each other
+        together, others alone, and repeated files once."""
         seen = set[str]()
+        run: list[tuple[str, Any]] = []
         for document in documents:
             if document in seen:
                 continue
-            try:
-                value = decode(document)
-                if is_file(value):
-                    seen.add(document)
-                yield make(self._checked(value))
-            except Refused as error:
-                self._refused[document] = str(error)
+            value = decode(document)
+            if is_file(value):
+                seen.add(document)
+            if run and not (len(run) < _BLOCK and _follows(value, run[-1][1])):
+                yield run
+                run = []
+            run.append((document, value))
+        if run:
+            yield run
 
-    def _checked(self, value: Any) -> Iterator[Array]:
-        for features in self._files.blocks(value):
+    def _checked(self, value: Any, rows_named: int = 1) -> Iterator[Array]:
+        for features in self._files.blocks(value, rows_named):
             if features.ndim not in (1, 2):
                 shape = f"{features.ndim} dimensions" if features.ndim else "one number"
                 raise Refused(f"expected features (d,) or (n, d), found {shape}")
@@ -229,6 +248,15 @@ class _Reader:
                 raise Refused(f"a feature is beyond {_LARGEST:g}")
             yield rows
         self.width = rows.shape[1]
+
+
+def _follows(value: Any, before: Any) -> bool:
+    """Whether two values name a row of a file and the one before it."""
+    if not (isinstance(value, dict) and isinstance(before, dict) and "$file" in value):
+        return False
+    row, last = value.get("row"), before.get("row")
+    named = type(row) is int and type(last) is int and row == last + 1
+    return named and value["$file"] == before.get("$file")
 
 
 def _set_of(blocks: Iterator[Array]) -> FeatureSet:

@@ -43,12 +43,24 @@ class ArrayFiles:
             raise Refused(f"{name_of(value)} has no row {row!r}")
         return load_array(rows[row])
 
-    def blocks(self, value: Any) -> Iterator[Array]:
+    def blocks(self, value: Any, rows_named: int = 1) -> Iterator[Array]:
         """The numbers of `load`, those of a whole file in blocks of its rows.
 
+        Args:
+            rows_named: that many rows of a file, from the `row` of the value on, as one block.
+
         Raises:
-            Refused: perhaps after the first good blocks.
+            Refused: perhaps after the first good blocks; when any of the rows is bad.
         """
+        if rows_named > 1:
+            rows, first = self._rows(value), value["row"]
+            if first < 0 or first + rows_named > len(rows):
+                raise Refused(f"{name_of(value)} has not all of these rows")
+            block = numbers(rows.run(first, rows_named), value)
+            if block.ndim != 2:
+                raise Refused(f"the rows of {name_of(value)} are no lists of numbers")
+            yield block
+            return
         if not _is_plain_file(value) or "row" in value:
             yield self.load(value)
             return
