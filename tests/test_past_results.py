@@ -7,6 +7,7 @@ import io
 import math
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import polars as pl
@@ -122,6 +123,11 @@ def scores_frame(rows: list[dict]) -> pl.DataFrame:
     return frame
 
 
+def save(path: Path, *arguments: Any, **options: Any) -> None:
+    """Writes a workbook, as a whole or not at all."""
+    Store(path.parent).write(lambda file: write_workbook(file, *arguments, **options), path.name)
+
+
 #: Awkward on purpose: formulas, quotes, other scripts, what spreadsheets escape, fixed headings.
 NAMES = st.one_of(
     st.sampled_from(
@@ -183,7 +189,7 @@ def task_scores(draw) -> list[dict]:
 def test_what_a_workbook_was_written_from_is_read_back(rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("book") / "results.xlsx"
     frame = scores_frame(rows)
-    write_workbook(str(path), frame, CATALOGUE, specialists=True)
+    save(path, frame, CATALOGUE, specialists=True)
     results = read_past_results(path, CATALOGUE)
     assert results.refused.is_empty()
     read = results.task_scores.filter(pl.col("profile") == "corrected")
@@ -202,7 +208,7 @@ def test_every_published_task_survives_the_way_there_and_back(tmp_path):
         for t, m, r in tasks.select("task_id", "metric_id", "specialist_raw").iter_rows()
     ]
     path = tmp_path / "all.xlsx"
-    write_workbook(str(path), scores_frame(rows), CATALOGUE)
+    save(path, scores_frame(rows), CATALOGUE)
     results = read_past_results(path, CATALOGUE)
     assert results.refused.is_empty()
     read = results.task_scores.filter(pl.col("profile") == "published").sort("task_id")
@@ -215,7 +221,7 @@ def test_no_name_becomes_a_formula(tmp_path):
     path = tmp_path / "formula.xlsx"
     task = "audio.comprehension.speaker-identification"
     row = {"model": "=1+1", "task_id": task, "metric_id": "accuracy", "status": "scored"}
-    write_workbook(str(path), scores_frame([row | {"raw_score": 50.0}]), CATALOGUE)
+    save(path, scores_frame([row | {"raw_score": 50.0}]), CATALOGUE)
     for sheet in openpyxl.load_workbook(path).worksheets:
         heading = next(cell for cell in sheet[1] if cell.value == "=1+1")
         assert heading.data_type == "s"
@@ -225,13 +231,13 @@ def test_no_name_becomes_a_formula(tmp_path):
 def test_names_that_a_workbook_cannot_hold_are_refused(tmp_path, name):
     row = {"model": name, "task_id": "x", "metric_id": "accuracy", "status": "unsupported"}
     with pytest.raises(UserError):
-        write_workbook(str(tmp_path / "no.xlsx"), scores_frame([row]), CATALOGUE)
+        save(tmp_path / "no.xlsx", scores_frame([row]), CATALOGUE)
     assert not (tmp_path / "no.xlsx").exists()
 
 
 def test_sheets_and_columns_are_the_published_ones(tmp_path):
     path = tmp_path / "form.xlsx"
-    write_workbook(str(path), scores_frame([]), CATALOGUE, specialists=True)
+    save(path, scores_frame([]), CATALOGUE, specialists=True)
     book = openpyxl.load_workbook(path)
     assert book.sheetnames == list(SHEETS)
     assert [c.value for c in book["3D-Generation"][1]] == [*HEADER, SPECIALISTS]

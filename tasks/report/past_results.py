@@ -21,6 +21,7 @@ import pyarrow as pa
 from tasks.catalog import Catalogue, Task
 from tasks.catalog.model import fold
 from tasks.errors import UserError
+from tasks.report.formulas import meant
 from tasks.report.workbook import SPECIALISTS, Figure, Misplaced, read_workbook
 from tasks.schema import QUARANTINE_SCHEMA, TASK_SCORE_SCHEMA
 from tasks.storage import Store, file_system, quote_name, unquote_name
@@ -218,7 +219,7 @@ def _read_csv(data: bytes, name: str) -> Iterator[Figure]:
         )
     try:
         for row in reader:
-            values = {column: (row[column] or "").strip() for column in columns}
+            values = {column: meant((row[column] or "").strip()) for column in columns}
             if any(values.values()):
                 yield Figure(
                     place=f"line {reader.line_num}, column raw_score",

@@ -13,7 +13,8 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, BinaryIO
 
 import polars as pl
 from openpyxl import Workbook, load_workbook
@@ -24,7 +25,6 @@ from openpyxl.utils.exceptions import IllegalCharacterError, InvalidFileExceptio
 from tasks.catalog import Catalogue
 from tasks.catalog.model import fold, modality_of, paradigm_of
 from tasks.errors import UserError
-from tasks.storage import Store
 
 #: Sheets in published order, and the group that each holds.
 SHEETS: dict[str, tuple[str, str]] = {
@@ -42,6 +42,8 @@ HEADER = ("No", "Task Name", "Task Short Name", "Metrics")
 SPECIALISTS = "SoTA Performance"
 UNSUPPORTED_LOWER_IS_BETTER = "∞"
 UNSUPPORTED_HIGHER_IS_BETTER = 0.0
+#: Characters of a sheet's name.
+_LONGEST_TITLE = 31
 
 _FIXED = {"metric": "metrics"} | {fold(name): fold(name) for name in HEADER}
 #: What a spreadsheet program would take for an escaped character (ECMA-376, ST_Xstring).
@@ -211,7 +213,7 @@ class _Header:
 
 
 def write_workbook(
-    path: str,
+    file: BinaryIO,
     task_scores: pl.DataFrame,
     catalogue: Catalogue,
     profile: str = "corrected",
@@ -224,8 +226,9 @@ def write_workbook(
     real score of exactly 0 on a higher-is-better task reads back as unsupported: both count 0.
 
     Args:
-        path: an fsspec URL ending in .xlsx; replaced as a whole.
-        task_scores: rows of `TASK_SCORE_SCHEMA`, any number of models.
+        file: where the workbook goes.
+        task_scores: model, task_id, profile, status and raw_score of any number of models, as in
+            `TASK_SCORE_SCHEMA` and in the mart task_results.
         profile: which of the profiles to write.
         specialists: adds the column `SoTA Performance` from the catalogue.
 
@@ -267,9 +270,29 @@ def write_workbook(
             sheet.append(row)
     if not book.worksheets:
         book.create_sheet(next(iter(SHEETS)))
-    folder, _, name = path.rpartition("/")
-    # Relative to its folder's store: all or nothing, as everything that is written.
-    Store(folder or ".").write(lambda file: book.save(file), name)
+    book.save(file)
+
+
+def write_sheet(file: BinaryIO, frame: pl.DataFrame, title: str) -> None:
+    """Writes any table as a workbook of one sheet; numbers stay exact, texts are no formulas.
+
+    Raises:
+        UserError: a text that no cell can hold.
+    """
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet(title[:_LONGEST_TITLE])
+    sheet.append([_text_cell(sheet, name) for name in frame.columns])
+    for row in frame.iter_rows():
+        sheet.append([_cell(sheet, value) for value in row])
+    book.save(file)
+
+
+def _cell(sheet: Any, value: Any) -> Any:
+    if isinstance(value, float):
+        return _number_cell(sheet, value) if math.isfinite(value) else str(value)
+    if isinstance(value, datetime):
+        return _text_cell(sheet, value.isoformat())  # a cell's time has no zone
+    return _text_cell(sheet, value) if isinstance(value, str) else value
 
 
 def _mark(score: dict[str, Any] | None, task: dict[str, Any]) -> float | str | None:
