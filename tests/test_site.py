@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import functools
+import math
+import random
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,6 +32,7 @@ from tasks.report.past_results import import_past_results
 from tasks.report.site import build_site
 from tasks.report.site.files import MARKER
 from tasks.report.site.names import slug
+from tasks.report.site.pages import figure, percent
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, connect
 from tests.conftest import Bench, s3_server
@@ -415,6 +421,53 @@ def test_two_models_are_compared(built, watch):
     swapped = dict(zip(column(page, "Task"), column(page, "A − B"), strict=True))
     turned = str.maketrans("+−", "−+")
     assert swapped == {title: text.translate(turned) for title, text in seen.items()}
+
+
+@browsing
+def test_figures_are_written_alike_in_pages_and_scripts(built, watch):
+    draw = random.Random(5)
+    values = [
+        0.0,
+        40.625,
+        0.125,
+        -28.125,
+        1 / 3,
+        100.0,
+        0.01,
+        0.0099999,
+        5e-5,
+        -5e-5,
+        1e-4,
+        0.00012345,
+    ]
+    values += [draw.uniform(-1, 1) * 10 ** draw.randint(-6, 5) for _ in range(500)]
+    page = watch.open(built.url("index.html"))
+    assert page.evaluate("(values) => values.map(GL.figure)", values) == [figure(v) for v in values]
+    shares = [0.0, 1.0, 0.004, 0.996, 0.9999, *(draw.random() for _ in range(200))]
+    assert page.evaluate("(s) => s.map(GL.percent)", shares) == [percent(s) for s in shares]
+    assert page.evaluate("[null, Infinity, -Infinity].map(GL.figure)") == [
+        figure(None),
+        figure(math.inf),
+        figure(-math.inf),
+    ]
+
+
+@browsing
+def test_a_web_server_serves_it_as_it_is(built, browser):
+    """The policy holds there too: everything comes from the server, and nothing is refused."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(built.folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{server.server_port}"
+        watched = Watch(browser)
+        for path in ("index.html", f"model/{slug(HOSTILE[0])}.html", "compare.html"):
+            page = watched.open(f"{home}/{path}")
+            page.wait_for_selector("#table tbody tr")
+            draw_charts(page)
+        watched.close()
+        server.shutdown()
+    assert watched.trouble == []
+    assert all(url.startswith(home) for url in watched.requests)
 
 
 @browsing
