@@ -22,7 +22,7 @@ WITH reached AS (
     WHERE board_id = 'A' AND profile = 'corrected' AND aggregation = 'modality_mean'
 ),
 
--- A specialist of score 0 is won for nothing.
+-- A specialist of score 0, as the levels' sums know scores, is won for nothing.
 nearest_of_half AS (
     SELECT
         model,
@@ -31,7 +31,7 @@ nearest_of_half AS (
         task_id,
         gap
     FROM level_gains
-    WHERE specialist_score > 0
+    WHERE exact(specialist_score) > 0
     QUALIFY row_number() OVER (PARTITION BY model, modality, paradigm ORDER BY gap, task_id) = 1
 ),
 
