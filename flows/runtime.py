@@ -29,6 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import (
     PREFECT_API_URL,
@@ -118,7 +119,7 @@ class Pool(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends it; calls under way are given up."""
+        """Ends it for good; calls under way are given up, and fail."""
         ...
 
 
@@ -129,10 +130,13 @@ class WorkerPool:
         self.workers = workers or os.cpu_count() or 1
         self._lock = threading.Lock()
         self._executor: ProcessPoolExecutor | None = None
+        self._closed = False
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
         """Has the call made in a worker process."""
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the run has ended: its workers are gone")
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(
                     self.workers, mp_context=_fork_server(), initializer=end_with_parent
@@ -151,10 +155,17 @@ class WorkerPool:
                 self._executor = None
 
     def close(self) -> None:
+        """Ends it for good; calls under way are given up, and fail."""
         with self._lock:
-            if self._executor is not None:
-                self._executor.shutdown(wait=True, cancel_futures=True)
-                self._executor = None
+            self._closed = True
+            executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        # Not `cancel_futures`: whoever waits for a cancelled call in `as_completed` is never told.
+        # The death of the workers fails every call. From Python 3.14 on, `terminate_workers()`.
+        for worker in list((executor._processes or {}).values()):
+            worker.terminate()
+        executor.shutdown(wait=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +277,11 @@ def run_all(stage: str, work: Sequence[Work[Any]], pool: Pool) -> list[BaseExcep
     A call that fails does not stop the others; when they are done, the task run is repeated after
     each of `RETRY_DELAYS` with the failed calls alone. If they fail for good, what the others gave
     stays.
+
+    A signal that ends the run (SIGTERM, Ctrl-C) ends its workers and waits for the task runs before
+    it goes on its way: nobody may write once the store's lock is given back.
     """
+    ended = threading.Event()
     waiting = [dict(enumerate(piece.calls)) for piece in work]
     total = sum(len(calls) for calls in waiting)
     report(stage, 0, total)
@@ -278,6 +293,7 @@ def run_all(stage: str, work: Sequence[Work[Any]], pool: Pool) -> list[BaseExcep
         task_run_name="{label}",
         retries=len(RETRY_DELAYS),
         retry_delay_seconds=RETRY_DELAYS,
+        retry_condition_fn=lambda *_: not ended.is_set(),
         cache_policy=NO_CACHE,
         persist_result=False,
     )
@@ -299,8 +315,16 @@ def run_all(stage: str, work: Sequence[Work[Any]], pool: Pool) -> list[BaseExcep
         if failure is not None:
             raise failure
 
-    runs = [run_one.submit(i, piece.label) for i, piece in enumerate(work)]
-    outcomes = [run.result(raise_on_failure=False) for run in runs]
+    runs = []
+    try:
+        for i, piece in enumerate(work):
+            runs.append(run_one.submit(i, piece.label))
+        outcomes = [run.result(raise_on_failure=False) for run in runs]
+    except BaseException:
+        ended.set()
+        pool.close()
+        wait(runs)
+        raise
     still_sole_writer()
     return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 

@@ -1,6 +1,6 @@
-"""The deployment as the runbook has it: a real Prefect server and worker, started by the units' own
-commands in the environment of the example file; nights that complete, fail and are killed; and the
-dashboard in a real browser."""
+"""The deployment as the runbook has it: a real Prefect server and worker, started and stopped by the
+units' own commands in the environment of the example file; nights that complete, fail, are stopped and
+are killed; and the dashboard in a real browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,10 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 import pytest
+from prefect.settings.models.flows import FlowsSettings
 
+from benchmarks.faults import Inputs, figures
+from tasks.lock import holder
 from tasks.storage import Store
 from tasks.warehouse import connect
 from tests.conftest import Bench
@@ -37,6 +40,7 @@ T = TypeVar("T")
 CHECKOUT = Path(__file__).parent.parent
 DEPLOYMENTS = CHECKOUT / "deployments"
 DEPLOYMENT = "nightly/general-level-nightly"
+SERVER, WORKER = "general-level-server", "general-level-worker"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -61,7 +65,7 @@ class Site:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.worker: psutil.Process | None = None
+        self.running: dict[str, psutil.Popen] = {}
         lines = self._here((DEPLOYMENTS / "environment.example").read_text()).splitlines()
         assigned = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
         self.environment = {
@@ -69,6 +73,7 @@ class Site:
             **assigned,
             "GENERAL_LEVEL_WEBHOOK": webhook,
             "PREFECT_WORKER_QUERY_SECONDS": "1",  # so that a test need not wait 15 s for a run
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # Prefect's smallest
         }
 
     def _here(self, text: str) -> str:
@@ -81,15 +86,11 @@ class Site:
             text = text.replace(there, here)
         return text
 
-    @contextmanager
-    def unit(self, name: str) -> Iterator[psutil.Process]:
-        """The process that a systemd unit starts; stopped at the end with all it started."""
-        unit = configparser.ConfigParser(strict=False, interpolation=None)
-        unit.read(DEPLOYMENTS / f"{name}.service")
-        command = shlex.split(self._here(unit["Service"]["ExecStart"]))
-        with open(self.log(name), "wb") as log:
-            process = subprocess.Popen(
-                command,
+    def start(self, name: str) -> None:
+        """Starts what a systemd unit starts."""
+        with open(self.log(name), "ab") as log:
+            self.running[name] = psutil.Popen(
+                shlex.split(self._unit(name)["ExecStart"]),
                 env=self.environment,
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,
@@ -97,17 +98,27 @@ class Site:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        running = psutil.Process(process.pid)
-        try:
-            yield running
-        finally:
-            all_of_them = [*running.children(recursive=True), running]
-            process.terminate()
-            psutil.wait_procs(all_of_them, timeout=20)
-            for left in all_of_them:
-                if left.is_running():
-                    left.kill()
-            process.wait()
+
+    def stop(self, name: str) -> None:
+        """Stops a unit as systemd does: its own command, SIGTERM to all, SIGKILL to what is left."""
+        main = self.running.pop(name)
+        if "ExecStop" in self._unit(name):
+            command = shlex.split(self._unit(name)["ExecStop"])
+            environment = self.environment | {"MAINPID": str(main.pid)}
+            subprocess.run(command, env=environment, check=True, timeout=60)
+        processes = [*main.children(recursive=True), main]
+        for process in processes:
+            if process.is_running():
+                process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=60)
+        for process in alive:
+            process.kill()
+
+    def _unit(self, name: str) -> configparser.SectionProxy:
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment]
+        unit.read_string(self._here((DEPLOYMENTS / f"{name}.service").read_text()))
+        return unit["Service"]
 
     def log(self, name: str) -> Path:
         return self.root / f"{name}.log"
@@ -156,6 +167,11 @@ class Site:
     def artifacts(self, run_id: str) -> dict[str, dict[str, Any]]:
         wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}}}
         return {found["key"]: found for found in self.api("artifacts/filter", wanted)}
+
+    def automations(self) -> dict[str, dict[str, Any]]:
+        found = self.api("automations/filter")
+        assert len({automation["name"] for automation in found}) == len(found)
+        return {automation["name"]: automation for automation in found}
 
     def levels(self) -> dict[str, float]:
         with connect(Store(self.bench.store)) as database:
@@ -208,12 +224,16 @@ def site(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator
         )
         site.bench.predict("good", task_id, dict.fromkeys(range(4), "A"))
         site.bench.predict("half", task_id, {0: "A", 1: "A", 2: "B", "nobody": "A"})
-    with site.unit("general-level-server"):
+    try:
+        site.start(SERVER)
         until(lambda: _answers(f"{site.url}/api/health"), "the server's answer")
         site.prefect("work-pool", "create", "general-level", "--type", "process")
         site.prefect("deploy", "--prefect-file", str(DEPLOYMENTS / "prefect.yaml"), "--all")
-        with site.unit("general-level-worker") as site.worker:
-            yield site
+        site.start(WORKER)
+        yield site
+    finally:
+        for name in reversed(list(site.running)):
+            site.stop(name)
 
 
 def _answers(url: str) -> bool:
@@ -227,7 +247,7 @@ def _answers(url: str) -> bool:
 def night(site: Site) -> dict[str, Any]:
     """The flow run of a first night that completed."""
     run = site.ended(site.start_night())
-    assert run["state_type"] == "COMPLETED", site.log("general-level-worker").read_text()[-5000:]
+    assert run["state_type"] == "COMPLETED", site.log(WORKER).read_text()[-5000:]
     return run
 
 
@@ -316,17 +336,109 @@ def _processes_of(run_id: str) -> list[psutil.Process]:
     return [process for process in found if process.parent() not in found]
 
 
+# --- nights that are cut short: on more work than the nights above, to be caught in the middle of it
+
+
+@dataclass
+class Long:
+    """A night that takes a while, and what it arrives at when nobody disturbs it."""
+
+    inputs: Inputs
+    expected: dict[str, list[tuple]]
+
+    def parameters(self, store: str) -> dict[str, Any]:
+        return {**self.inputs.arguments(), "store_url": store, "workers": 2}
+
+
+@pytest.fixture(scope="module")
+def long(site: Site) -> Long:
+    root = site.root / "long"
+    night = Long(Inputs(root, instances=3000), {})
+    night.inputs.submit("a")
+    store = str(root / "undisturbed")
+    run = site.ended(site.start_night(**night.parameters(store)))
+    assert run["state_type"] == "COMPLETED"
+    night.expected = figures(Store(store))
+    return night
+
+
+def _start_long(site: Site, long: Long, store: Store) -> tuple[str, psutil.Process]:
+    """Starts the long night; its flow run and process once scores are being made."""
+    run_id = site.start_night(**long.parameters(store.url))
+    until(lambda: store.names("scores") and site.run(run_id)["state_type"] == "RUNNING", "scoring")
+    (process,) = _processes_of(run_id)
+    return run_id, process
+
+
+def test_stopping_the_worker_ends_the_night_in_order(
+    site: Site, night: dict[str, Any], long: Long, webhook: Webhook
+) -> None:
+    store = Store(str(site.root / "stopped"))
+    del webhook.alerts[:]
+    run_id, process = _start_long(site, long, store)
+    started = [process, *process.children(recursive=True)]
+    site.stop(WORKER)
+    assert holder(store) is None
+    run = site.run(run_id)  # now, and not when a heartbeat is missed
+    assert (run["state_type"], run["state"]["message"]) == (
+        "CRASHED",
+        "Execution was aborted by a termination signal.",
+    )
+    assert [alert["event"] for alert in webhook.alerts] == ["crashed"]
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []
+    site.start(WORKER)
+    assert site.ended(site.start_night(**long.parameters(store.url)))["state_type"] == "COMPLETED"
+    assert figures(store) == long.expected
+
+
+def test_a_night_that_went_silent_is_found_and_does_not_hold_up_the_next(
+    site: Site, night: dict[str, Any], long: Long
+) -> None:
+    """SIGTERM to the worker alone: it takes its run's process along with SIGKILL, and tells nobody."""
+    automation = site.automations()["general-level run went silent"]
+    # It must hold for runs that send heartbeats as seldom as Prefect does by itself, with one missing.
+    seldom = FlowsSettings.model_fields["heartbeat_frequency"].default
+    assert automation["trigger"]["within"] > 2 * seldom
+    sooner = automation | {"trigger": automation["trigger"] | {"within": 40}}
+    own = ("name", "description", "enabled", "trigger", "actions")
+    url = f"{site.url}/api/automations/{automation['id']}"
+    httpx.put(url, json={key: sooner[key] for key in own}).raise_for_status()
+    store = Store(str(site.root / "silent"))
+    run_id, process = _start_long(site, long, store)
+    started = [process, *process.children(recursive=True)]
+    worker = site.running.pop(WORKER)
+    worker.terminate()
+    _, alive = psutil.wait_procs([worker, *started], timeout=60)
+    assert alive == []
+    assert site.run(run_id)["state_type"] == "RUNNING"
+    run = site.ended(run_id)
+    assert run["state_type"] == "CRASHED"
+    assert "No sign of life" in run["state"]["message"]
+    site.start(WORKER)
+    assert site.ended(site.start_night(**long.parameters(store.url)))["state_type"] == "COMPLETED"
+    assert figures(store) == long.expected
+    # Runs that ended are left alone, though their heartbeats ended too.
+    assert site.run(night["id"])["state_type"] == "COMPLETED"
+    # Another deploy brings the automation back to its file, and makes no second one.
+    site.prefect("deploy", "--prefect-file", str(DEPLOYMENTS / "prefect.yaml"), "--all")
+    again = site.automations()["general-level run went silent"]
+    assert (again["id"], again["trigger"]["within"]) == (
+        automation["id"],
+        automation["trigger"]["within"],
+    )
+
+
 def test_the_webhook_is_a_secret(site: Site, night: dict[str, Any], webhook: Webhook) -> None:
     logs = json.dumps(site.api("logs/filter"))
     assert "published" in logs
-    for text in (logs, *(site.log(f"general-level-{u}").read_text() for u in ("server", "worker"))):
+    for text in (logs, site.log(SERVER).read_text(), site.log(WORKER).read_text()):
         assert webhook.secret not in text
 
 
 def test_prefect_takes_the_automation(site: Site) -> None:
     site.prefect("automation", "create", "--from-file", str(DEPLOYMENTS / "automation.yaml"))
-    (automation,) = site.api("automations/filter")
-    assert automation["name"] == "general-level night failed"
+    automation = site.automations()["general-level night failed"]
     assert "prefect.flow-run.Crashed" in automation["trigger"]["expect"]
 
 
@@ -367,7 +479,7 @@ def _browse(url: str, profile: Path) -> str:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")
-@pytest.mark.parametrize("name", ["general-level-server", "general-level-worker"])
+@pytest.mark.parametrize("name", [SERVER, WORKER])
 def test_the_units_are_ones_that_systemd_takes(name: str, tmp_path: Path) -> None:
     # systemd looks whether the command is there: on this machine it is elsewhere.
     here = str(Path(sys.executable).parent)

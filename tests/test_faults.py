@@ -27,7 +27,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from benchmarks.faults import figures, run_and_kill, wait_for_work
+from benchmarks.faults import Inputs, figures, finish, run_and_kill, start, wait_for_work
 from flows.runtime import LEFTOVER_SECONDS, sole_writer
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
@@ -247,6 +247,31 @@ def test_nothing_outlives_a_killed_run_that_had_its_own_server(bench, tmp_path, 
     run.communicate()
     _, alive = psutil.wait_procs(started, timeout=DEADLINE)
     assert alive == []
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_end_gives_the_store_back_and_the_next_completes(
+    tmp_path, server, told
+):
+    inputs = Inputs(tmp_path, instances=1500)
+    inputs.submit("a")
+    store = Store(inputs.store)
+    run = start(inputs, store.url, server)
+    wait_until(lambda: store.names("scores") or run.poll() is not None)
+    assert run.poll() is None, run.communicate()
+    started = psutil.Process(run.pid).children(recursive=True)
+    assert len(started) > 2  # workers among them
+    run.send_signal(told)
+    run.communicate(timeout=DEADLINE)
+    assert run.returncode != 0
+    assert holder(store) is None
+    _, alive = psutil.wait_procs(started, timeout=DEADLINE)
+    assert alive == []
+    finish(start(inputs, store.url, server))
+    undisturbed = Store(f"{store.url}-undisturbed")
+    finish(start(inputs, undisturbed.url, server))
+    assert figures(store) == figures(undisturbed)
 
 
 SLOW_WRITE = """
