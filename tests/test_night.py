@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flows.cli.ops import FRESH, NOTHING_PUBLISHED, STALE, show_status
 from flows.options import IngestReport, RunReport, ScoreReport
+from tasks.catalog import load_catalogue
 from tasks.errors import UserError
 from tasks.report import night
 from tasks.report.alert import failure_alert, night_alert, post
@@ -27,6 +28,7 @@ from tasks.report.past_results import import_past_results
 from tasks.report.status import prometheus, read_status, seconds_of
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, StageRun, build, connect
+from tests.conftest import Bench
 from tests.test_levels import TWO_MODALITIES, catalogue_of
 
 STAGES = (StageRun("ingest", 1.5, 3, 1, 30, 0), StageRun("score", 0.5, 2, 4, 20, 1))
@@ -183,11 +185,43 @@ def test_status_is_fresh_stale_or_nothing(
         ("score", "one"),
         ("publish", "two"),
     ]
-    assert told["failures"] == 0
+    assert told["failures"] == told["stale"] == 0
+    assert told["regressions"] == []
     assert code("0s") == STALE
     assert code("0s", as_metrics=True) == FRESH
     later = read_status(results.store, datetime.now(UTC) + timedelta(hours=30))
     assert later is not None and 30 * 3600 <= later.age_seconds < 31 * 3600
+
+
+def test_status_tells_what_fell_and_what_is_kept_though_it_is_old(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def publish(run_id: str) -> None:
+        bench.score("m")
+        build(
+            Store(bench.store), load_catalogue([bench.catalogue], base=False), RunInfo.now(run_id)
+        )
+
+    quiz, other = (
+        bench.add_task(
+            title, "accuracy", {0: "A", 1: "A"}, modality="image", paradigm="comprehension"
+        )
+        for title in ("Quiz", "Other")
+    )
+    for task_id in (quiz, other):
+        bench.predict("m", task_id, {0: "A", 1: "A"})
+    publish("one")
+    bench.predict("m", quiz, {0: "A"})
+    bench.write_prediction("m", other, '[{"id": 0, "pred')
+    publish("two")
+    assert show_status(bench.store, "26h", as_json=False, as_metrics=False) == FRESH
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "m: level 2 fell to 37.50 (was 50.00)" in shown
+    assert "1 kept of an earlier run" in shown
+    status = read_status(Store(bench.store))
+    assert status is not None
+    assert "general_level_stale_tasks 1\n" in prometheus(status)
+    assert f"general_level_levels_fallen {len(status.regressions)}\n" in prometheus(status)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +254,7 @@ def test_metrics_are_what_prometheus_reads(results: Results) -> None:
     assert found["quarantine_rows", "import"] > 0
     assert found["level_score", "2", "m"] == 31.25
     assert found["level_score", "2", AWKWARD] == 25.625
+    assert found["stale_tasks",] == found["levels_fallen",] == 0
     (nothing,) = text_string_to_metric_families(prometheus(None))
     assert [sample.value for sample in nothing.samples] == [0]
 

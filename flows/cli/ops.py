@@ -48,8 +48,10 @@ def _print(status: Status, state: str, max_age: str) -> None:
     facts = [
         ("state", f"{state}: {_span(status.age_seconds)} old, at most {max_age}"),
         ("last run", f"{status.run_id}, published {status.published_at:%Y-%m-%d %H:%M:%S} UTC"),
-        ("failures", str(status.failures)),
+        ("failures", f"{status.failures} in this run"),
+        ("levels that fell", "\n".join(map(str, status.regressions)) or "none"),
         ("tasks", _counts(status.tasks)),
+        ("stale scores", f"{status.stale} kept of an earlier run, as the task failed since"),
         ("instances", _counts(status.instances)),
         ("quarantine", _counts(status.quarantine)),
         ("models", str(len(status.levels))),

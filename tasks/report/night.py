@@ -85,7 +85,7 @@ def read_standing(store: Store) -> Standing:
     with connect(store) as database:
         standing = Standing(
             coverage=rows(database, "FROM coverage ORDER BY model"),
-            regressions=_regressions(database),
+            regressions=regressions(database),
             causes=_causes(database),
         )
         if not has(database, "quarantine"):
@@ -125,7 +125,9 @@ def has(database: duckdb.DuckDBPyConnection, name: str) -> bool:
     return database.execute(query, [name]).fetchall()[0][0] > 0
 
 
-def _regressions(database: duckdb.DuckDBPyConnection) -> list[Regression]:
+def regressions(database: duckdb.DuckDBPyConnection) -> list[Regression]:
+    """The level scores that the last published run lowered, or lost (board A, corrected,
+    modality_mean), by model and level."""
     found = database.execute(
         "SELECT model, level, score, score_before FROM level_changes "
         "WHERE board_id = 'A' AND profile = 'corrected' AND aggregation = 'modality_mean' "

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.report.night import has, rows
+from tasks.report.night import Regression, has, regressions, rows
 from tasks.storage import Store
 from tasks.warehouse import connect
 
@@ -26,9 +26,11 @@ class Status:
         stages: the last record of each stage: seconds and counts, and the run it is of.
         failures: what failed for good in that run.
         tasks: (model, task) pairs by state: scored, unsupported, refused.
+        stale: scores among them that are of an earlier run, as the task failed since.
         instances: instances by state: scored, missing, unreadable, duplicate.
         quarantine: refused rows and files by stage.
         levels: one row a model: levels 2 to 5 (board A, corrected, modality_mean).
+        regressions: level scores of these that fell since the run before.
     """
 
     store: str
@@ -38,9 +40,11 @@ class Status:
     stages: list[dict[str, Any]]
     failures: int
     tasks: dict[str, int]
+    stale: int
     instances: dict[str, int]
     quarantine: dict[str, int]
     levels: list[dict[str, Any]]
+    regressions: list[Regression]
 
 
 def seconds_of(text: str) -> float:
@@ -89,6 +93,8 @@ def read_status(store: Store, now: datetime | None = None) -> Status | None:
             database,
             "SELECT model, level_reached, level_2, level_3, level_4, level_5 FROM leaderboard",
         )
+        fell = regressions(database)
+    stale = counts.pop("tasks_stale")
     at = last["published_at"].astimezone(UTC)
     return Status(
         store=store.url,
@@ -98,14 +104,16 @@ def read_status(store: Store, now: datetime | None = None) -> Status | None:
         stages=stages,
         failures=sum(s["failures"] for s in stages if s["run_id"] == last["run_id"]),
         tasks=_part(counts, "tasks_"),
+        stale=stale,
         instances=_part(counts, "instances_"),
         quarantine=quarantine,
         levels=levels,
+        regressions=fell,
     )
 
 
 _COUNTS = (
-    *("tasks_scored", "tasks_unsupported", "tasks_refused"),
+    *("tasks_scored", "tasks_unsupported", "tasks_refused", "tasks_stale"),
     *("instances_scored", "instances_missing", "instances_unreadable", "instances_duplicate"),
 )
 
@@ -135,6 +143,10 @@ def prometheus(status: Status | None) -> str:
         ("instances", "Instances of the published results.", status.instances),
     ):
         text += _metric(name, about, [({"state": state}, n) for state, n in counts.items()])
+    about = "Task scores that are of an earlier run, as the task failed since."
+    text += _metric("stale_tasks", about, [({}, status.stale)])
+    about = "Level scores that fell since the run before (board A, corrected, modality_mean)."
+    text += _metric("levels_fallen", about, [({}, len(status.regressions))])
     refused = [({"stage": stage}, n) for stage, n in status.quarantine.items()]
     text += _metric("quarantine_rows", "Refused rows and files.", refused)
     levels = [
