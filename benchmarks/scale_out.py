@@ -24,6 +24,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.full_model import TASKS, make_inputs, one_night, warm_up
+
 WORKERS = (1, 2)
 #: Calls and task runs whose overhead is measured.
 CALLS = 100
@@ -124,22 +126,10 @@ def s3() -> Iterator[str]:
         server.wait()
 
 
-def one_night(root: Path, store: str, **where: Any) -> float:
+def first_night(root: Path, store: str, **where: Any) -> float:
     """Wall seconds of a first night: everything is ingested, scored and published."""
-    from flows.nightly import nightly
-
-    began = time.perf_counter()
-    report = nightly(
-        store,
-        str(root / "dataset"),
-        str(root / "submissions"),
-        catalogue_files=[str(root / "catalogue.csv")],
-        base_catalogue=False,
-        **where,
-    )
-    wall = time.perf_counter() - began
-    assert not report.failures, report.failures
-    assert report.scored_tasks == 700 * len(report.scores)
+    wall, report = one_night(root, store, **where)
+    assert report.scored_tasks == TASKS * len(report.scores)
     return wall
 
 
@@ -156,7 +146,7 @@ def nights(root: Path, turns: int, bucket: str) -> dict[tuple[str, str, int], fl
                         ("Dask", {"dask": address}),
                     ):
                         name = f"{store}/{pool}-{workers}-{turn}"
-                        seconds = one_night(root, name, **where)
+                        seconds = first_night(root, name, **where)
                         found.setdefault((place, pool, workers), []).append(seconds)
                         print(f"{place}, {pool}, {workers}: {seconds:.2f} s", flush=True)
                         shutil.rmtree(name, ignore_errors=True)
@@ -222,7 +212,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table there as Markdown")
     arguments = parser.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    from benchmarks.full_model import make_inputs, warm_up
     from flows.runtime import prefect_server
 
     with tempfile.TemporaryDirectory() as folder, s3() as bucket, prefect_server():
@@ -232,7 +221,7 @@ def main() -> None:
         for number in range(2, arguments.models + 1):
             shutil.copytree(submissions / "full-model", submissions / f"full-model-{number}")
         warm_up()
-        one_night(root, str(root / "warm"), workers=2)
+        first_night(root, str(root / "warm"), workers=2)
         with cluster(root / "dask", 2) as address:
             overhead = overheads(address)
         wall = nights(root, arguments.turns, bucket)
