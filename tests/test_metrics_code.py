@@ -69,10 +69,12 @@ def flow_share(stats: pl.DataFrame) -> float:
 
 def unambiguous(predictions: list[str], references: list[list[str]]) -> bool:
     """Whether no data flow has several sources, whose order the package leaves to chance."""
-    from tasks.metrics.codebleu import _flows, _without_comments
+    from tasks.metrics.codebleu import _flows, _Parsed, _without_comments
 
     texts = [*predictions, *(r for rs in references for r in rs)]
-    return all(len(set(f[2])) <= 1 for t in texts for f in _flows(_without_comments(t.strip())))
+    return all(
+        len(set(f[2])) <= 1 for t in texts for f in _flows(_Parsed(_without_comments(t.strip())))
+    )
 
 
 def test_a_thousand_mutated_functions_agree_with_the_package():

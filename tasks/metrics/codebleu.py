@@ -1,12 +1,14 @@
 """CodeBLEU for Python (Ren et al. 2020, arXiv:2009.10297), in counts that can be recombined.
 
-The four parts are the package `codebleu`'s: its counting functions, its parser and its data-flow
-extraction are called here, and only the pooling is ours, so that counts are kept by instance.
+The four parts are the package `codebleu`'s, whose parser and data-flow extraction are called here;
+the counting is ours, so that a text is cut and parsed once for all of them, and counts are kept by
+instance.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,6 +18,7 @@ import polars as pl
 from tasks.metrics.base import Batch, SumsMetric, register
 
 _ORDERS = (1, 2, 3, 4)
+_Ngrams = Counter[tuple[str, ...]]
 #: Smoothing method 1 of Chen and Cherry (2014): what an order without a match counts.
 _EPSILON = 0.1
 #: The package measures the length of (tokens, weights) pairs: every weighted reference is 2 long.
@@ -101,26 +104,19 @@ def _geometric_mean(sums: Mapping[str, float], matches: str, total: str) -> floa
 
 def _counts(prediction: str, references: Sequence[str]) -> list[float]:
     """One instance's statistics, in the order of `CodeBleu.statistics`."""
-    from codebleu.bleu import closest_ref_length, modified_precision
-    from codebleu.weighted_ngram_match import modified_recall
+    from codebleu.bleu import closest_ref_length
 
     tokens, others = prediction.split(), [reference.split() for reference in references]
-    plain = [modified_precision(others, tokens, n) for n in _ORDERS]
-    keywords = _keywords()
-    weighted_others = [
-        [words, {w: _KEYWORD_WEIGHT if w in keywords else _OTHER_WEIGHT for w in words}]
-        for words in others
-    ]
-    weighted = [modified_recall(weighted_others, tokens, n) for n in _ORDERS]
+    given, expected = _ngrams(tokens), [_ngrams(words) for words in others]
+    plain = [_precision(found, [ngrams[n] for ngrams in expected]) for n, found in enumerate(given)]
+    weighted = [_recall(found, [ngrams[n] for ngrams in expected]) for n, found in enumerate(given)]
     trees = [0, 0, 0, 0]
     code = prediction
     for reference in references:
         # As in the package, a prediction is stripped again for each further reference.
         code = _without_comments(code)
-        counted = (
-            *_syntax(code, _without_comments(reference)),
-            *_flow(code, _without_comments(reference)),
-        )
+        parsed, wanted = _Parsed(code), _Parsed(_without_comments(reference))
+        counted = (*_syntax(parsed, wanted), *_flow(parsed, wanted))
         trees = [a + b for a, b in zip(trees, counted, strict=True)]
     row = [
         *(matches for matches, _ in plain),
@@ -135,6 +131,41 @@ def _counts(prediction: str, references: Sequence[str]) -> list[float]:
     return [float(value) for value in row]
 
 
+def _ngrams(tokens: Sequence[str]) -> list[_Ngrams]:
+    """How often each n-gram occurs, for each order."""
+    return [Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in _ORDERS]
+
+
+def _precision(given: _Ngrams, references: Sequence[_Ngrams]) -> tuple[int, int]:
+    """N-grams of the prediction that a reference has as often, and all of them, at least 1."""
+    matches = sum(
+        min(count, max(expected.get(ngram, 0) for expected in references))
+        for ngram, count in given.items()
+    )
+    return matches, max(1, given.total())
+
+
+def _recall(given: _Ngrams, references: Sequence[_Ngrams]) -> tuple[float, float]:
+    """N-grams of the references that the prediction has as often, and all of them, at least 1 each;
+    unigrams by the weight of their word."""
+    matches = total = 0.0
+    for expected in references:
+        clipped = {ngram: min(count, given.get(ngram, 0)) for ngram, count in expected.items()}
+        matches += _weight(clipped)
+        total += max(1, _weight(expected))
+    return matches, total
+
+
+def _weight(counts: Mapping[tuple[str, ...], int]) -> float:
+    if not counts or len(next(iter(counts))) > 1:
+        return sum(counts.values())
+    keywords = _keywords()
+    return sum(
+        count * (_KEYWORD_WEIGHT if word in keywords else _OTHER_WEIGHT)
+        for (word,), count in counts.items()
+    )
+
+
 def _without_comments(code: str) -> str:
     from codebleu.parser import remove_comments_and_docstrings
 
@@ -144,24 +175,34 @@ def _without_comments(code: str) -> str:
         return code
 
 
-def _syntax(prediction: str, reference: str) -> tuple[int, int]:
+class _Parsed:
+    """Code with its tree; a parser, for the package, that has parsed it already."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self._tree = _parser().parse(code.encode("utf8", "replace"))
+
+    def parse(self, _: bytes) -> Any:
+        return self._tree
+
+    def sub_trees(self) -> list[str]:
+        """The root and every inner node as S-expressions."""
+        waiting, trees = [self._tree.root_node], []
+        while waiting:
+            node = waiting.pop()
+            trees.append(str(node))
+            waiting += [child for child in node.children if child.child_count]
+        return trees
+
+
+def _syntax(prediction: _Parsed, reference: _Parsed) -> tuple[int, int]:
     """Sub-trees of the reference that the prediction has, and all of them."""
-    found = set(_sub_trees(prediction))
-    expected = _sub_trees(reference)
+    found = set(prediction.sub_trees())
+    expected = reference.sub_trees()
     return sum(tree in found for tree in expected), len(expected)
 
 
-def _sub_trees(code: str) -> list[str]:
-    """The root and every inner node as S-expressions."""
-    waiting, trees = [_parser().parse(code.encode("utf8", "replace")).root_node], []
-    while waiting:
-        node = waiting.pop()
-        trees.append(str(node))
-        waiting += [child for child in node.children if child.children]
-    return trees
-
-
-def _flow(prediction: str, reference: str) -> tuple[int, int]:
+def _flow(prediction: _Parsed, reference: _Parsed) -> tuple[int, int]:
     """Data flows of the reference that the prediction has, and all of them."""
     found, expected = _flows(prediction), _flows(reference)
     matches = 0
@@ -172,12 +213,12 @@ def _flow(prediction: str, reference: str) -> tuple[int, int]:
     return matches, len(expected)
 
 
-def _flows(code: str) -> list[Any]:
+def _flows(parsed: _Parsed) -> list[Any]:
     from codebleu.dataflow_match import get_data_flow, normalize_dataflow
     from codebleu.parser import DFG_python
 
     try:
-        flows = get_data_flow(code, [_parser(), DFG_python])
+        flows = get_data_flow(parsed.code, [parsed, DFG_python])
     except RecursionError:
         return []
     name_at = {place: name for name, place, *_ in flows}
