@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -18,6 +19,7 @@ from markdown_it import MarkdownIt
 
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
+from tasks.report.convert import convert_logs
 from tasks.report.export import export_all, export_table, published_tables, read_table, write_table
 from tasks.report.formulas import harmless, meant
 from tasks.report.past_results import import_past_results
@@ -268,3 +270,361 @@ def test_the_best_are_bold_and_what_is_not_supported_is_a_dash():
     ]
     assert "c & -- & -- & -- & 0 \\\\" in latex(frame)
     assert "a & \\textbf{71.00} & 0.00 & -- & \\textbf{2} \\\\" in latex(frame)
+
+
+# --- logs of other harnesses ----------------------------------------------------------------------
+
+MINI = Path(__file__).parent.parent / "examples" / "general-bench-mini"
+TIME = "2026-08-21T19-56-54.123456"
+#: Folders of the example and their tasks: open answers, an option's letter, a class of an image.
+TASKS = {
+    "nlp/Currency-Question-Answering": "language.currency-question-answering",
+    "nlp/Library-Module-Choice": "language.library-module-choice",
+    "image/comprehension/Handwritten-Digit-Recognition": (
+        "image.comprehension.handwritten-digit-recognition"
+    ),
+}
+
+
+@pytest.fixture
+def mini(bench):
+    """The small example's dataset and catalogue, with no submissions yet."""
+    bench.dataset = MINI / "dataset"
+    bench.catalogue = MINI / "catalogue.csv"
+    bench.submissions.mkdir()
+    return bench
+
+
+def instances(folder: str) -> list[tuple[dict, str]]:
+    """(annotation row, the example model's answer) of a task of the example."""
+    rows = json.loads((MINI / "dataset" / folder / "annotation.json").read_bytes())["data"]
+    answers = json.loads(
+        (MINI / "submissions/nearest-neighbour" / folder / "prediction.json").read_bytes()
+    )
+    by_id = {row["id"]: row["prediction"] for row in answers["data"]}
+    return [(row, str(by_id[row["id"]])) for row in rows]
+
+
+def lm_eval(number: int, row: dict, answer: str, **more: Any) -> dict:
+    """A generated sample as lm-evaluation-harness logs it (0.4.9: evaluator.py, evaluation_tracker.py)."""
+    return {
+        "doc_id": number,
+        "doc": row,
+        "target": str(row["output"]),
+        "arguments": {"gen_args_0": {"arg_0": str(row["input"]), "arg_1": {"until": ["\n"]}}},
+        "resps": [[f" {answer}\n"]],
+        "filtered_resps": [answer],
+        "filter": "none",
+        "metrics": ["exact_match"],
+        "doc_hash": "0" * 64,
+        "prompt_hash": "1" * 64,
+        "target_hash": "2" * 64,
+        "exact_match": math.nan,
+    } | more
+
+
+def lm_eval_ranked(number: int, row: dict, answer: str) -> dict:
+    """A multiple choice by log-likelihoods: numbers and truth values are texts in the log."""
+    options = list(row["input"]["options"])
+    ranks = [[str(-1.5 if option == answer else -7.25), "False"] for option in options]
+    return lm_eval(number, row, answer) | {
+        "arguments": {
+            f"gen_args_{i}": {"arg_0": "Q: ...\nA:", "arg_1": f" {option}"}
+            for i, option in enumerate(options)
+        },
+        "resps": [[rank] for rank in ranks],
+        "filtered_resps": ranks,
+    }
+
+
+def lmms_eval(number: int, row: dict, answer: str) -> dict:
+    """A sample as lmms-eval logs it: no document, one response bare, and `resps` only if it differs."""
+    return {
+        "doc_id": number,
+        "target": str(row["output"]),
+        "filtered_resps": answer,
+        "token_counts": [None],
+        "doc_hash": "0" * 64,
+        "exact_match": 0.0,
+        "input": str(row["input"]),
+    }
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return path
+
+
+def write_logs(harness: str, folder: Path, suffix: str = "") -> None:
+    """The example model's answers as a harness would have logged them."""
+    for place in TASKS:
+        rows = instances(place)
+        name = place.rpartition("/")[2]
+        snake = "general_bench_" + name.lower().replace("-", "_")
+        if harness == "lm-eval":
+            sample = lm_eval_ranked if name == "Library-Module-Choice" else lm_eval
+            path = folder / f"acme__m1/samples_{snake}_{TIME}.jsonl"
+            write_jsonl(path, [sample(i, *row) for i, row in enumerate(rows)])
+            (path.parent / f"results_{TIME}.json").write_text("{}")
+        elif harness == "lmms-eval":
+            path = folder / f"acme__m1/20260821_195654_samples_{snake}.jsonl"
+            write_jsonl(path, [lmms_eval(i, *row) for i, row in enumerate(rows)])
+        else:
+            path = folder / f"m_1/T20260821_G1a2b3c4d/m_1_{name}.{suffix}"
+            write_vlmevalkit(path, rows)
+
+
+def write_vlmevalkit(path: Path, rows: list[tuple[dict, str]]) -> None:
+    """A result file as VLMEvalKit dumps it: all in quotes, all in cells, or a list of records."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records = [
+        {
+            "index": row["id"],
+            "question": f'{row["input"]}\twith a tab, a "quote"\nand a line',
+            "answer": str(row["output"]),
+            "prediction": answer,
+        }
+        for row, answer in rows
+    ]
+    if path.suffix == ".json":
+        path.write_text(json.dumps(records, indent=4, ensure_ascii=False))
+    elif path.suffix == ".tsv":
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_ALL, lineterminator="\n")
+            writer.writerows([list(records[0]), *(list(record.values()) for record in records)])
+    else:
+        book = openpyxl.Workbook()
+        sheet = book.active
+        assert sheet is not None
+        for record in [list(records[0]), *(list(record.values()) for record in records)]:
+            sheet.append(record)
+        book.save(path)
+
+
+@pytest.mark.parametrize(
+    ("harness", "suffix"),
+    [("lm-eval", ""), ("lmms-eval", "")]
+    + [("vlmevalkit", suffix) for suffix in ("xlsx", "tsv", "json")],
+)
+def test_from_a_harness_log_to_the_published_score(mini, harness, suffix):
+    write_logs(harness, mini.root / "logs", suffix)
+    catalogue = load_catalogue([mini.catalogue], base=False)
+    done = convert_logs(
+        str(mini.root / "logs"), harness, str(mini.submissions / "converted"), catalogue,
+        dataset=str(mini.dataset), model="acme/m1",
+    )  # fmt: skip
+    assert (done.unmatched, done.problems) == ([], [])
+    assert {task.task_id: (task.samples, task.written, task.numbered) for task in done.tasks} == {
+        task_id: (len(instances(folder)), len(instances(folder)), False)
+        for folder, task_id in TASKS.items()
+    }
+    assert len(done.others) == (1 if harness == "lm-eval" else 0)
+
+    original = mini.submissions / "original"
+    for folder in TASKS:
+        path = original / folder / "prediction.json"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(
+            (MINI / "submissions/nearest-neighbour" / folder / "prediction.json").read_bytes()
+        )
+    store = mini.publish()
+    with connect(store) as database:
+        scores = read_table(database, "task_results", profile="corrected")
+    kept = scores.filter(pl.col("task_id").is_in(list(TASKS.values()))).sort("task_id")
+    parts = kept.select("model", "task_id", "status", "raw_score", "n_scored").partition_by(
+        "model", include_key=False, as_dict=True
+    )
+    assert parts["converted",].equals(parts["original",])
+    assert set(kept["status"]) == {"scored"} and kept.filter(pl.col("raw_score") > 10).height == 6
+
+
+@pytest.fixture
+def sums(bench):
+    """A benchmark of one task, `Sums`, whose instances are called q0 to q5."""
+    bench.add_task("Sums", "accuracy", {f"q{i}": str(i) for i in range(6)})
+    return bench
+
+
+def converted(bench, harness: str, log: str = "logs", **more: Any) -> tuple[Any, dict[str, Any]]:
+    """The conversion, and the predictions written by id."""
+    catalogue = load_catalogue([bench.catalogue], base=False)
+    done = convert_logs(str(bench.root / log), harness, str(bench.root / "out"), catalogue, **more)
+    files = list((bench.root / "out").rglob("prediction.json"))
+    rows = [row for file in files for row in json.loads(file.read_bytes())]
+    assert all(row.keys() == {"id", "prediction"} for row in rows)
+    for task in done.tasks:
+        assert task.samples == task.written + task.duplicate + task.missing + task.refused
+    assert len(done.problems) == sum(task.missing + task.refused for task in done.tasks)
+    return done, {row["id"]: row["prediction"] for row in rows}
+
+
+def doc(number: int, response: Any, **more: Any) -> dict:
+    row = {"id": f"q{number}", "input": "?", "output": str(number)}
+    return lm_eval(number, row, str(number)) | {"filtered_resps": response} | more
+
+
+def test_every_bad_sample_is_counted_with_its_line_and_reason(sums):
+    rows = [
+        doc(0, ["0"]),
+        doc(0, ["0"]),  # the log was appended to
+        doc(1, ["1"]),
+        doc(1, ["2"]),
+        doc(2, []),
+        doc(3, ["3", "4"]),
+        doc(4, [["-1.0", "False"], ["-2.0", "False"]], arguments={}),
+        doc(5, [""]),  # to say nothing is an answer
+        doc(6, ["6"], doc={"id": {"of": "another kind"}}),
+    ]
+    path = write_jsonl(sums.root / f"logs/m/samples_sums_{TIME}.jsonl", rows)
+    with path.open("ab") as file:
+        file.write(b'{"doc_id": 7, "doc": {"id": \n[1]\n\n\xff\xfe\n')
+    done, predictions = converted(sums, "lm-eval")
+    assert predictions == {"q0": "0", "q5": ""}
+    (task,) = done.tasks
+    assert (task.written, task.duplicate, task.missing, task.refused) == (2, 1, 1, 8)
+    told = {problem["position"]: problem["reason"] for problem in done.problems}
+    assert told == {
+        3: "the instance has several different responses",
+        4: "the instance has several different responses",
+        5: "no response",
+        6: "2 responses, of which the harness must take one by a filter",
+        7: "log-likelihoods of options whose texts the log does not hold",
+        9: "the sample has no id",
+        10: "the line is no JSON object",
+        11: "the line is no JSON object",
+        13: "the line is no JSON object",
+    }
+    assert all(problem["source"] == str(path) for problem in done.problems)
+
+
+def test_priors_do_not_rank_and_other_questions_are_no_options(sums):
+    def ranked(number: int, *requests: tuple[str, str, float]) -> dict:
+        return doc(
+            number,
+            [[str(likelihood), "False"] for _, _, likelihood in requests],
+            arguments={
+                f"gen_args_{i}": {"arg_0": context, "arg_1": text}
+                for i, (context, text, _) in enumerate(requests)
+            },
+        )
+
+    rows = [
+        ranked(0, ("Q", " 0", -2.0), ("Q", " 1", -3.0), ("", " 0", -9.0), ("", " 1", -0.1)),
+        ranked(1, ("Q a", " 1", -2.0), ("Q b", " 1", -3.0)),
+        ranked(2, ("Q", " whole text", -2.0)),
+    ]
+    write_jsonl(sums.root / f"logs/m/samples_sums_{TIME}.jsonl", rows)
+    done, predictions = converted(sums, "lm-eval")
+    assert predictions == {"q0": "0"}
+    assert {p["reason"] for p in done.problems} == {
+        "log-likelihoods that rank no options of one question"
+    }
+
+
+def test_a_filter_is_chosen_in_the_map(sums):
+    rows = [
+        doc(number, [f"{name} {number}"], filter=name)
+        for name in ("strict-match", "flexible-extract")
+        for number in range(3)
+    ]
+    write_jsonl(sums.root / f"logs/m/samples_arithmetic_v2_{TIME}.jsonl", rows)
+    done, predictions = converted(sums, "lm-eval")
+    assert predictions == {} and "no task" in done.unmatched[0]["reason"]
+    table = sums.root / "map.csv"
+    table.write_text("harness_task,task_id\narithmetic_v2,language.sums\nabsent,language.sums\n")
+    done, predictions = converted(sums, "lm-eval", task_map=str(table))
+    told = [entry["reason"] for entry in done.unmatched]
+    assert "flexible-extract, strict-match" in told[0] and "'absent'" in told[1]
+    table.write_text(
+        "harness_task,task_id,id_field,filter\n"
+        "arithmetic_v2,language.sums,doc_hash/~,strict-match\n"
+    )
+    done, _ = converted(sums, "lm-eval", task_map=str(table))
+    assert [problem["reason"] for problem in done.problems] == ["the sample has no id"] * 3
+    table.write_text(table.read_text().replace("doc_hash/~", "doc.output"))
+    _, predictions = converted(sums, "lm-eval", task_map=str(table))
+    assert predictions == {str(number): f"strict-match {number}" for number in range(3)}
+
+
+def test_the_latest_log_counts_and_parts_of_a_task_are_put_together(sums):
+    for time, answer in (("2026-08-20T10-00-00", "old"), (TIME, "new")):
+        write_jsonl(sums.root / f"logs/m/samples_part_a_{time}.jsonl", [doc(0, [answer])])
+    write_jsonl(sums.root / f"logs/m/samples_part_b_{TIME}.jsonl", [doc(1, ["b"])])
+    table = sums.root / "map.csv"
+    table.write_text("harness_task,task_id\npart_a,language.sums\npart_b,language.sums\n")
+    done, predictions = converted(sums, "lm-eval", task_map=str(table))
+    assert predictions == {"q0": "new", "q1": "b"}
+    (older,) = done.unmatched
+    assert "2026-08-20" in older["log"] and "later log" in older["reason"]
+
+
+def test_numbers_are_positions_in_the_dataset_or_said_to_be_only_numbers(sums):
+    rows = [lmms_eval(i, {"input": "?", "output": i}, str(i)) for i in (0, 5, 6)]
+    write_jsonl(sums.root / "logs/m/20260821_195654_samples_sums.jsonl", rows)
+    done, predictions = converted(sums, "lmms-eval", dataset=str(sums.dataset))
+    assert predictions == {"q0": "0", "q5": "5"}
+    assert done.problems[0]["reason"] == "the dataset has no instance number 6"
+    done, predictions = converted(sums, "lmms-eval")
+    assert done.tasks[0].numbered and predictions == {"0": "0", "5": "5", "6": "6"}
+
+
+def test_bad_rows_of_vlmevalkit(sums):
+    long = "x" * 32_767
+    rows = [({"id": "q0", "input": "?", "output": 0}, answer) for answer in ("0",)]
+    rows += [
+        ({"id": f"q{i}", "input": "?", "output": i}, answer)
+        for i, answer in enumerate(("", "Failed to obtain answer via API.", long), 1)
+    ]
+    folder = sums.root / "logs/some_model"
+    write_vlmevalkit(folder / "some_model_Sums.xlsx", rows)
+    (folder / "some_model_Sums_acc.csv").write_text("Overall\n0.5\n")
+    write_vlmevalkit(folder / "some_model_Other_Bench.tsv", rows)
+    (folder / "some_model_sums.json").write_text("{}")  # as good a name, read last: damaged
+    done, _ = converted(sums, "vlmevalkit")
+    assert {Path(entry["log"]).name for entry in done.unmatched} == {
+        "some_model_Other_Bench.tsv",
+        "some_model_sums.json",
+    }
+    assert [Path(path).name for path in done.others] == ["some_model_Sums_acc.csv"]
+    assert [problem["reason"] for problem in done.problems] == [
+        "no response",
+        "no response",
+        "the response was cut at 32,767 characters: use PRED_FORMAT=tsv",
+    ]
+
+    tsv = sums.root / "tsv/some_model/some_model_Sums.tsv"
+    write_vlmevalkit(tsv, rows[:1])
+    with tsv.open("a") as file:
+        file.write('"q4"\t"?"\n"q5"\t"?"\t"5"\t"five"\n')
+    done, predictions = converted(sums, "vlmevalkit", "tsv")
+    assert predictions == {"q0": "0", "q5": "five"}
+    assert done.problems[0]["reason"] == "2 columns where the heading has 4"
+
+
+def test_control_characters_of_a_spreadsheet_are_read_back(sums):
+    # As xlsxwriter, which pandas writes with, spells a carriage return.
+    rows = [({"id": "q1", "input": "?", "output": 1}, "a_x000D_\nb")]
+    write_vlmevalkit(sums.root / "logs/m/m_Sums.xlsx", rows)
+    assert converted(sums, "vlmevalkit")[1] == {"q1": "a\r\nb"}
+
+
+def test_mistakes_of_the_call_are_told(sums):
+    for model in ("a", "b"):
+        write_jsonl(sums.root / f"logs/{model}/samples_sums_{TIME}.jsonl", [doc(0, ["0"])])
+    wrong = sums.root / "wrong.csv"
+    wrong.write_text("harness_task,task_id\nx,language.sum\n")
+    headless = sums.root / "headless.csv"
+    headless.write_text("a,b\n")
+    for harness, log, more, told in [
+        ("nope", "logs", {}, "no harness 'nope'"),
+        ("lm-eval", "absent", {}, "does not exist"),
+        ("lm-eval", "logs", {}, "logs of 2 models: a, b"),
+        ("lmms-eval", "logs", {}, "no per-sample log of lmms-eval"),
+        ("lm-eval", "logs/a", {"task_map": str(wrong)}, "line 2: the catalogue has no task"),
+        ("lm-eval", "logs/a", {"task_map": str(headless)}, "lacks the columns harness_task"),
+        ("lm-eval", "logs/a", {"task_map": "absent.csv"}, "absent.csv does not exist"),
+    ]:
+        with pytest.raises(UserError, match=re.escape(told)):
+            converted(sums, harness, log, **more)
+    assert not (sums.root / "out").exists()

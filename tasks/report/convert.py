@@ -184,7 +184,7 @@ def read_task_map(path: str, catalogue: Catalogue) -> dict[str, Mapping]:
             )
         if row["harness_task"] in maps:
             raise UserError(f"{where}: {row['harness_task']!r} stands there twice", "keep one")
-        maps[row.pop("harness_task")] = Mapping(**row)
+        maps[row["harness_task"]] = Mapping(row["task_id"], row["id_field"], row["filter"])
     return maps
 
 

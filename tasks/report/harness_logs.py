@@ -112,8 +112,15 @@ def read_log(data: bytes, name: str, id_field: str = "") -> pl.DataFrame:
         UnreadableLog: when the file is damaged, or holds no samples.
     """
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix == ".jsonl":
-        return _read_jsonl(data, id_field)
+    found = (
+        _read_jsonl(data, id_field) if suffix == ".jsonl" else _read_table(data, suffix, id_field)
+    )
+    if found.is_empty():
+        raise UnreadableLog("it holds no samples")
+    return found
+
+
+def _read_table(data: bytes, suffix: str, id_field: str) -> pl.DataFrame:
     rows = {".xlsx": _xlsx_rows, ".tsv": _tsv_rows, ".json": _json_rows}[suffix](
         data, (id_field or "index", "prediction")
     )
@@ -147,12 +154,15 @@ def read_log(data: bytes, name: str, id_field: str = "") -> pl.DataFrame:
 
 
 def _read_jsonl(data: bytes, id_field: str) -> pl.DataFrame:
-    # A line that is no UTF-8 becomes null, and so no JSON.
+    try:
+        texts: list[str | None] = list(data.decode("utf-8-sig").split("\n"))
+    except UnicodeDecodeError:
+        texts = [_utf8(line) for line in data.split(b"\n")]
     lines = (
-        pl.DataFrame({"line": pl.Series(data.split(b"\n"), dtype=pl.Binary)})
+        pl.DataFrame({"line": pl.Series(texts, dtype=pl.String)})
         .with_row_index("row", offset=1)
-        .filter(pl.col("line").bin.size() > 1)
-        .select(pl.col("row").cast(pl.Int64), pl.col("line").cast(pl.String, strict=False))
+        .filter(pl.col("line").str.strip_chars().ne_missing(""))
+        .with_columns(pl.col("row").cast(pl.Int64))
     )
     steps = [step.replace("~", "~0").replace("/", "~1") for step in id_field.split(".") if step]
     options = pl.DataFrame({"id_pointer": ["".join(f"/{step}" for step in steps)]})
@@ -161,9 +171,15 @@ def _read_jsonl(data: bytes, id_field: str) -> pl.DataFrame:
         database.register("log_lines", lines.to_arrow())
         database.register("log_options", options.to_arrow())
         found = database.sql(f"{model.sql} ORDER BY row").pl()
-    if found.height and (found["problem"] == "the line is no JSON object").fill_null(False).all():
-        raise UnreadableLog("no line of it is a JSON object")
     return found.cast(SAMPLE_SCHEMA)  # type: ignore[arg-type]
+
+
+def _utf8(line: bytes) -> str | None:
+    """A line's text; None, which is no JSON either, where it is no UTF-8."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 #: Row number, id, response and what is wrong with the row's form.
