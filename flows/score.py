@@ -13,6 +13,7 @@ from flows.artifacts import tag_run
 from flows.options import ScoreReport
 from flows.runtime import Means, Work, means, run_all, sole_writer
 from tasks.errors import UserError
+from tasks.files import StorageFailure
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.score import (
     BatchScores,
@@ -96,6 +97,8 @@ class _Stage:
         )
         self._reasons = {job.task_id: job.reason for job in plan.jobs}
         self._waiting = {job.task_id: job for job in plan.jobs}
+        #: Why the storage failed a task, the last time that it was tried.
+        self._failed: dict[str, str] = {}
 
     def work(self) -> Work[BatchScores]:
         model = self.plan.model
@@ -113,23 +116,36 @@ class _Stage:
         """Says of each task whose batch failed for good why it has no new score."""
         reason = f"{type(error).__name__}: {error}".strip()
         self.report.failures.append(f"{self.plan.model}: {reason}")
+        reasons = {task_id: self._failed.get(task_id, reason) for task_id in self._waiting}
         rows = [
-            refused_row(self.plan.model, task_id, job.metrics["corrected"], reason)
+            refused_row(self.plan.model, task_id, job.metrics["corrected"], reasons[task_id])
             for task_id, job in self._waiting.items()
         ]
-        self.report.refused |= dict.fromkeys(self._waiting, reason)
+        self.report.refused |= reasons
         self.finish(rows, QUARANTINE_SCHEMA.empty_table())
 
     def _take(self, result: BatchScores) -> None:
+        """Brings a batch in, all that could be scored of it.
+
+        Raises:
+            StorageFailure: when the batch is to be made again for the rest.
+        """
         self.finish(result.rows, result.quarantine)
-        for row in result.rows:
+        # Of a batch that was made again, what was scored before has been counted before.
+        rows = [row for row in result.rows if row["task_id"] in self._waiting]
+        for row in rows:
             self._waiting.pop(row["task_id"], None)
-        refused = {r["task_id"]: r["reason"] for r in result.rows if r["status"] == "refused"}
+        refused = {r["task_id"]: r["reason"] for r in rows if r["status"] == "refused"}
         self.report.refused |= refused
         for task_id, reason in refused.items():
             self.report.failures.append(f"{self.plan.model}: {task_id}: {reason}")
-        tasks = {row["task_id"] for row in result.rows} - refused.keys()
+        tasks = {row["task_id"] for row in rows} - refused.keys()
         for reason in (self._reasons[task_id] for task_id in tasks):
             self.report.scored[reason] = self.report.scored.get(reason, 0) + 1
-        self.report.instances += result.instances
+        self.report.instances += sum(
+            row.get("n_instances") or 0 for row in rows if row["profile"] == "corrected"
+        )
         self.report.worker_seconds += result.seconds
+        self._failed |= result.failed
+        if result.failed:
+            raise StorageFailure(next(iter(result.failed.values())))

@@ -18,7 +18,7 @@ import threading
 import time
 import zipfile
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from gzip import GzipFile
@@ -134,44 +134,58 @@ def _list_folder(url: str) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def archives_kept_open() -> Iterator[None]:
-    """Keeps archives open from one `open_member` inside to the next, for the calling thread.
+def reading_together() -> Iterator[None]:
+    """For what the calling thread reads inside, which belongs together.
 
-    Opening one means to read its directory, or all of a tar. They are closed at the end, so that
-    the next batch sees an archive that was replaced meanwhile.
+    Archives are kept open from one `open_member` to the next: opening one means to read its
+    directory, or all of a tar. They are closed at the end, so that the next batch sees an archive
+    that was replaced meanwhile. And a storage that was waited for in vain, for as long as a file may
+    take, is not asked again: each of thousands of files would be waited for.
     """
-    if getattr(_kept, "archives", None) is not None:
+    if getattr(_here, "together", None) is not None:
         yield
         return
-    _kept.archives = OrderedDict()
+    _here.together = _Together()
     try:
         yield
     finally:
-        for archive in _kept.archives.values():
+        for archive in _here.together.archives.values():
             archive.close()
-        _kept.archives = None
+        _here.together = None
 
 
 def _archive(url: str) -> _Zip | _Tar:
-    kept: OrderedDict[str, _Zip | _Tar] | None = getattr(_kept, "archives", None)
-    if kept is not None and url in kept:
-        kept.move_to_end(url)
-        return kept[url]
+    together: _Together | None = getattr(_here, "together", None)
+    if together is None:
+        return _open_archive(url)
+    if url not in together.archives:
+        together.archives[url] = _open_archive(url)
+        if len(together.archives) > _KEPT:
+            together.archives.popitem(last=False)[1].close()
+    together.archives.move_to_end(url)
+    return together.archives[url]
+
+
+def _open_archive(url: str) -> _Zip | _Tar:
     try:
-        archive = _Zip(url) if url.lower().endswith(".zip") else _Tar(url)
+        return _Zip(url) if url.lower().endswith(".zip") else _Tar(url)
     except (*DAMAGED, StorageFailure, UserError):
         raise
     except Exception as error:  # what the readers did not expect of the bytes that they met
         raise zipfile.BadZipFile(str(error)) from None
-    if kept is not None:
-        kept[url] = archive
-        if len(kept) > _KEPT:
-            kept.popitem(last=False)[1].close()
-    return archive
 
 
-#: `archives`: those that this thread keeps open, by URL; None or absent when it keeps none.
-_kept = threading.local()
+class _Together:
+    """What reads that belong together share: opened archives by URL, and the seconds that each
+    storage (by protocol) was waited for in vain."""
+
+    def __init__(self) -> None:
+        self.archives: OrderedDict[str, _Zip | _Tar] = OrderedDict()
+        self.waited: defaultdict[str, float] = defaultdict(float)
+
+
+#: `together`, of this thread; None or absent outside of `reading_together`.
+_here = threading.local()
 
 
 class _Zip:
@@ -340,14 +354,21 @@ class _StorageFile(io.RawIOBase):
 
 def _ask(seconds: float, url: str, function: Callable[..., T], *args: Any) -> T:
     """The result of a call to a storage. Raises `StorageFailure` for what is its own fault."""
+    together: _Together | None = getattr(_here, "together", None)
+    storage = url.partition("://")[0] if _local_path(url) is None else "file"
+    if together is not None and together.waited[storage] >= read_timeout():
+        raise StorageFailure(f"{url}: not asked for, as the storage did not answer before")
+    began = time.monotonic()
     try:
         return within(seconds, function, *args)
     except PermissionError:
         raise
     except Exception as error:
-        if is_storage_failure(error):
-            raise StorageFailure(f"{url}: {type(error).__name__}: {error}") from error
-        raise
+        if not is_storage_failure(error):
+            raise
+        if together is not None:
+            together.waited[storage] += time.monotonic() - began
+        raise StorageFailure(f"{url}: {type(error).__name__}: {error}") from error
 
 
 def _open(url: str, ahead: int) -> tuple[Any, int, bytes]:

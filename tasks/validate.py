@@ -72,6 +72,8 @@ def validate_submission(
         for batch in scores.batches:
             result = score_batch(scratch, model, batch)
             report.problems += result.quarantine.to_pylist()
+            for task_id, reason in result.failed.items():
+                report.problems.append(_problem(task_id, predictions.tasks[task_id].source, reason))
             for row in result.rows:
                 if row["profile"] != "corrected" or row["status"] == "refused":
                     continue

@@ -25,10 +25,10 @@ from tasks.catalog import load_catalogue
 from tasks.errors import UserError
 from tasks.files import (
     StorageFailure,
-    archives_kept_open,
     list_archive,
     list_folder,
     open_member,
+    reading_together,
 )
 from tasks.ingest.discover import discover
 from tasks.media import Refused, read_bytes
@@ -126,22 +126,25 @@ def stalling(monkeypatch):
         proxy = StallingProxy((host, port))
         proxy.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
-        monkeypatch.setenv(READ_TIMEOUT, "1")
         yield proxy
         proxy.stop()
 
 
 @pytest.mark.parametrize("passes", [0, 40, 1000], ids=["silent", "in the head", "in the body"])
 @pytest.mark.parametrize("member", ["", NAMES[3]])
-def test_a_stalled_connection_is_a_failure_of_the_storage_in_time(stalling, passes, member):
+def test_a_stalled_connection_is_a_failure_of_the_storage_in_time(
+    stalling, monkeypatch, passes, member
+):
     client = boto3.client("s3")
     key = "x.zip" if member else "x.bin"
     client.put_object(Bucket="bench", Key=key, Body=zipped(CONTENT) if member else b"1" * 9000)
     where = value(f"s3://bench/{key}", member)
     stalling.passes = passes
     began = time.monotonic()
-    with pytest.raises(StorageFailure, match="no answer within"):
-        read_bytes(where)
+    with monkeypatch.context() as patch:
+        patch.setenv(READ_TIMEOUT, "1")
+        with pytest.raises(StorageFailure, match="no answer within"):
+            read_bytes(where)
     assert time.monotonic() - began < 20
     stalling.passes = float("inf")
     assert read_bytes(where) == (CONTENT[member] if member else b"1" * 9000)
@@ -206,7 +209,7 @@ def test_an_archive_is_opened_once_for_all_members_in_any_order(
     opened = []
     real = files._open
     monkeypatch.setattr(files, "_open", lambda *a: (opened.append(a[0]), real(*a))[1])
-    with archives_kept_open():
+    with reading_together():
         for member in [*reversed(NAMES), *NAMES[::7]]:
             assert read_bytes(value(path, member)) == CONTENT[member]
         assert list_folder(path, "image") == [(path, member) for member in NAMES]
@@ -214,7 +217,7 @@ def test_an_archive_is_opened_once_for_all_members_in_any_order(
             read_bytes(value(path, "image/absent"))
     assert opened == [path]
     (tmp_path / name).write_bytes(PACKED[name]({"image/000.bin": b"new"}))
-    with archives_kept_open():
+    with reading_together():
         assert read_bytes(value(path, NAMES[0])) == b"new"
     assert read_bytes(value(path, NAMES[0])) == b"new"
 
@@ -226,7 +229,7 @@ def test_few_archives_are_open_at_once_and_none_at_the_end(tmp_path):
     for number in range(30):
         (tmp_path / f"{number}.zip").write_bytes(zipped({"x": b"%d" % number}))
     before = descriptors()
-    with archives_kept_open():
+    with reading_together():
         for number in [*range(30), *range(30)]:
             assert read_bytes(value(tmp_path / f"{number}.zip", "x")) == b"%d" % number
             assert descriptors() <= before + files._KEPT + 1
@@ -248,7 +251,7 @@ def test_damaged_members_are_refused_and_others_read(tmp_path):
     (tmp_path / "encrypted.zip").write_bytes(encrypted)
     (tmp_path / "no.zip").write_bytes(b"no zip")
     (tmp_path / "no.tar.gz").write_bytes(tarred(content, "w:gz")[:400])
-    with archives_kept_open():
+    with reading_together():
         for name, member in (
             ("a.zip", NAMES[1]),
             ("encrypted.zip", "x"),
@@ -271,7 +274,7 @@ def test_any_damage_costs_members_and_never_more(tmp_path, name, data):
         packed[at] = data.draw(st.integers(0, 255))
     path = tmp_path / name
     path.write_bytes(packed[: data.draw(st.integers(0, len(packed)))])
-    with archives_kept_open():
+    with reading_together():
         for member in NAMES[:3]:
             with suppress(Refused):
                 assert len(read_bytes(value(path, member))) <= len(packed) * 1100
@@ -279,14 +282,15 @@ def test_any_damage_costs_members_and_never_more(tmp_path, name, data):
             list_archive(str(path))
 
 
-def test_an_archive_that_does_not_come_is_not_taken_for_a_damaged_one(stalling):
+def test_an_archive_that_does_not_come_is_not_taken_for_a_damaged_one(stalling, monkeypatch):
     """Its tasks would count as removed, and so would their scores."""
     client = boto3.client("s3")
     body = zipped({"nlp/quiz/prediction.json": b"[]"})
     client.put_object(Bucket="bench", Key="m.zip", Body=body)
     catalogue = load_catalogue()
     assert len(discover("s3://bench/m.zip", "predictions", catalogue, "m").refused) == 1
-    stalling.stalls_on = "GET"
+    stalling.stalls_on = "GET /bench/m.zip"
+    monkeypatch.setenv(READ_TIMEOUT, "4")
     with pytest.raises(StorageFailure):
         discover("s3://bench/m.zip", "predictions", catalogue, "m")
 

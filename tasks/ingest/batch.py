@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.catalog import Catalogue
-from tasks.files import DAMAGED, archives_kept_open, is_storage_failure, open_member
+from tasks.files import DAMAGED, is_storage_failure, open_member, reading_together
 from tasks.ingest.attach import Attachments
 from tasks.ingest.discover import TaskFile
 from tasks.ingest.payload import (
@@ -49,7 +49,7 @@ class BatchResult:
     rows: int = 0
 
 
-@archives_kept_open()
+@reading_together()
 def ingest_batch(
     store: Store, kind: str, model: str | None, files: Sequence[TaskFile], catalogue: Catalogue
 ) -> BatchResult:

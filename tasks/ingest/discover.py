@@ -23,10 +23,10 @@ from tasks.errors import UserError
 from tasks.files import (
     ARCHIVES,
     DAMAGED,
-    archives_kept_open,
     is_storage_failure,
     list_archive,
     open_member,
+    reading_together,
 )
 from tasks.ingest.quarantine import printable, refusal
 from tasks.storage import file_system
@@ -114,7 +114,7 @@ def list_submissions(url: str) -> list[Submission]:
     return [found[model] for model in sorted(found)]
 
 
-@archives_kept_open()
+@reading_together()
 def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None) -> Discovery:
     """Finds the task files of a dataset (`references`) or of a submission (`predictions`).
 

@@ -27,6 +27,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.errors import UserError
+from tasks.files import is_storage_failure, reading_together
 from tasks.metrics import Batch, Metric, get_metric
 from tasks.schema import INSTANCE_SCORE_SCHEMA, QUARANTINE_SCHEMA, REPLICATE_SCHEMA
 from tasks.score.align import Aligned, StoredRows, align
@@ -41,50 +43,67 @@ _STATUSES = ("scored", "missing", "unreadable", "duplicate")
 
 @dataclass(slots=True)
 class BatchScores:
-    """What a worker hands back: rows of task scores and of refused predictions."""
+    """What a worker hands back: rows of task scores and of refused predictions.
+
+    Attributes:
+        failed: tasks whose storage failed, with the reason. They have no rows: the failure may pass,
+            so the batch is to be scored again, or they are to be given up.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     quarantine: pa.Table = field(default_factory=QUARANTINE_SCHEMA.empty_table)
     instances: int = 0
     seconds: float = 0.0
 
 
+@reading_together()
 def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScores:
     """Scores the jobs, writes one part of per-instance statistics and one of the scores'
     replicates, and returns the task scores.
 
     One task's failure is its own: it becomes a `refused` row with the error as reason, without a
-    key, so that the next run tries it again; the other tasks of the batch go on.
+    key, so that the next run tries it again; the other tasks of the batch go on. A failure of the
+    storage that holds its media is nobody's: see `BatchScores.failed`.
+
+    Raises:
+        OSError, and what the storage's library raises: when the store itself fails.
     """
     started = time.perf_counter()
     result = BatchScores()
     tables: list[pa.Table] = []
     replicates: list[dict[str, Any]] = []
     quarantined: list[dict[str, Any]] = []
-    part = _part_name(jobs)
+    scored: list[ScoreJob] = []
     stored = StoredRows.of(store, model, jobs)
-    for alike in _alike(jobs):
-        for group, outcome in _score_group(stored, model, alike):
-            if isinstance(outcome, Exception):
-                reason = f"{type(outcome).__name__}: {outcome}".strip()
-                result.rows += [
-                    refused_row(model, job.task_id, job.metrics["corrected"], reason)
-                    for job in group
-                ]
+    outcomes = (found for alike in _alike(jobs) for found in _score_group(stored, model, alike))
+    for group, outcome in outcomes:
+        if isinstance(outcome, Exception):
+            reason = f"{type(outcome).__name__}: {outcome}".strip()
+            if is_storage_failure(outcome):
+                result.failed |= {job.task_id: reason for job in group}
                 continue
-            quarantined += outcome.aligned.quarantine
-            first = len(tables)
-            tables += [_instance_table(m, s) for m, s in outcome.statistics.items()]
-            where = {"part": part, "row_group_start": first, "row_group_end": len(tables)}
-            for job in group:
-                statistics = outcome.of(job.task_id)
-                extra = outcome.aligned.extra.get(job.task_id, 0)
-                rows = _task_rows(model, job, extra, statistics)
-                replicates += _replicates(job, statistics)
-                share = statistics[job.metrics["corrected"]].height / outcome.instances
-                result.rows += [r | where | {"duration_s": outcome.seconds * share} for r in rows]
-            result.instances += outcome.instances
+            result.rows += [
+                refused_row(model, job.task_id, job.metrics["corrected"], reason) for job in group
+            ]
+            continue
+        quarantined += outcome.aligned.quarantine
+        first = len(tables)
+        tables += [_instance_table(m, s) for m, s in outcome.statistics.items()]
+        where = {"row_group_start": first, "row_group_end": len(tables)}
+        for job in group:
+            statistics = outcome.of(job.task_id)
+            extra = outcome.aligned.extra.get(job.task_id, 0)
+            rows = _task_rows(model, job, extra, statistics)
+            replicates += _replicates(job, statistics)
+            share = statistics[job.metrics["corrected"]].height / outcome.instances
+            result.rows += [r | where | {"duration_s": outcome.seconds * share} for r in rows]
+        scored += group
+        result.instances += outcome.instances
     if tables:
+        # After what it holds: the tasks whose storage failed are not in it, but will be in the next.
+        part = _part_name(scored)
+        result.rows = [r | {"part": part} if "row_group_start" in r else r for r in result.rows]
         _write_part(store, model, part, tables)
         drawn = pa.Table.from_pylist(replicates, REPLICATE_SCHEMA)
         store.write_table(drawn, "scores", quote_name(model), "replicates", part)
@@ -145,6 +164,8 @@ def _score_group(
     """Scores jobs together; if that fails, one by one, so that only the culprit is refused."""
     try:
         return [(jobs, _score_together(stored, model, jobs))]
+    except UserError:
+        raise
     except Exception as error:
         if len(jobs) == 1:
             return [(jobs, error)]
