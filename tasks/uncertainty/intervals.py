@@ -13,7 +13,9 @@ Floats = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 
 
-def interval(replicates: Floats, instances: int | None = None) -> tuple[float, float]:
+def interval(
+    replicates: Floats, instances: int | None = None, score: float | None = None
+) -> tuple[float, float]:
     """The percentile interval of `CONFIDENCE`.
 
     Args:
@@ -22,6 +24,8 @@ def interval(replicates: Floats, instances: int | None = None) -> tuple[float, f
             narrow by about sqrt((n - 1) / n) and by taking the normal quantile for Student's; with
             n the percentiles are moved out by as much (the expanded percentile interval, Hesterberg,
             arXiv:1411.5279).
+        score: the score itself; the interval is widened to hold it. A level is a step where a task
+            is won, so that most draws can lie on one side of it.
     """
     tail = (1 - CONFIDENCE) / 2
     if instances is not None:
@@ -29,7 +33,10 @@ def interval(replicates: Floats, instances: int | None = None) -> tuple[float, f
     # Of two replicates the lower or higher one: nothing is interpolated with an infinity.
     low = np.quantile(replicates, tail, method="lower")
     high = np.quantile(replicates, 1 - tail, method="higher")
-    return float(low), float(high)
+    found = [float(low), float(high)]
+    if score is not None:
+        found.append(score)
+    return min(found), max(found)
 
 
 def _expanded(tail: float, instances: int) -> float:

@@ -27,7 +27,7 @@ from tasks.uncertainty.levels import Board, level_replicates, ranks
 Floats = npt.NDArray[np.float64]
 
 #: Raise it when intervals are computed otherwise.
-_VERSION = b"1"
+_VERSION = b"2"
 _KEY = b"general_level.key"
 
 TASK_INTERVAL_SCHEMA = pa.schema(
@@ -190,6 +190,7 @@ def _computed(results: _Results, store: Store, model: str) -> tuple[pa.Table, pa
     wins = np.zeros(scores.shape, dtype=bool)
     for task_id, score, won in scored.select("task_id", "score", "wins").iter_rows():
         scores[results.tasks[task_id]], wins[results.tasks[task_id]] = score, won
+    points, points_won = scores[:, :1].copy(), wins[:, :1].copy()
     instances = dict(scored.select("task_id", "n_instances").iter_rows())
     rows = []
     for task_id, raw, score, won in drawn:
@@ -212,8 +213,9 @@ def _computed(results: _Results, store: Store, model: str) -> tuple[pa.Table, pa
     level_rows = []
     for board in results.boards:
         levels = level_replicates(board, scores, wins, results.language)
+        published = level_replicates(board, points, points_won, results.language)
         for level, values in levels.items():
-            low, high = interval(values)
+            low, high = interval(values, score=float(published[level][0]))
             level_rows.append(
                 {
                     "board_id": board.board_id,
