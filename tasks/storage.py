@@ -101,6 +101,11 @@ class Store:
         with suppress(FileNotFoundError):
             self.fs.rm_file(self.path(*parts))
 
+    def delete_folder(self, *parts: str) -> None:
+        """Removes a folder with all that is in it, if it is there."""
+        with suppress(FileNotFoundError):
+            self.fs.rm(self.path(*parts), recursive=True)
+
     def drop_asides(self, seconds: float) -> int:
         """Removes what killed writers left and was not touched for so long; how many files.
 

@@ -1,7 +1,7 @@
 """What the store already has of a source, what must be read, and how new rows come in.
 
 Parts are written first and never changed, the quarantine next, the manifest last and at once: a
-crash leaves either the old state or the new one. Parts that no manifest names are garbage.
+crash leaves either the old state or the new one. Parts that no manifest names are superseded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tasks.ingest.batch import READER_VERSION, BatchResult
 from tasks.ingest.discover import TaskFile, discover
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.storage import Store, quote_name
+from tasks.superseded import drop_superseded
 
 #: A batch is one unit of work for a process, and one part.
 BATCH_BYTES = 16 * 2**20
@@ -111,10 +112,9 @@ def finish(store: Store, plan: Plan, results: Sequence[BatchResult]) -> Manifest
     _write_quarantine(store, plan, results, stay)
     if manifest != before:
         store.write_struct(manifest, *plan.folder, "manifest.json")
-    live = {entry.part for entry in manifest.tasks.values()}
-    for part in store.names(*plan.folder, "parts"):
-        if part not in live and not waiting:
-            store.delete(*plan.folder, "parts", part)
+    if not waiting:
+        live = {entry.part for entry in manifest.tasks.values()}
+        drop_superseded(store, live, *plan.folder, "parts")
     return manifest
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tasks.schema import QUARANTINE_SCHEMA, SCORE_STATE_SCHEMA
 from tasks.storage import Store, quote_name, unquote_name
+from tasks.superseded import drop_superseded
 
 
 def scored_models(store: Store) -> list[str]:
@@ -82,13 +83,12 @@ def _last_good(before: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
 
 
 def drop_stale_parts(store: Store, model: str) -> None:
-    """Deletes parts that no score points to. Only for when no batch of the model is under way: a
-    part is written before the scores that point to it."""
+    """Deletes parts that no score points to, after their time. Only for when no batch of the model
+    is under way: a part is written before the scores that point to it."""
     name = quote_name(model)
-    live = set(read_task_scores(store, model)["part"].drop_nulls())
-    for part in store.names("scores", name, "instances"):
-        if part not in live:
-            store.delete("scores", name, "instances", part)
+    live = set(read_task_scores(store, model, ["part"])["part"].drop_nulls())
+    for folder in ("instances", "replicates"):
+        drop_superseded(store, live, "scores", name, folder)
 
 
 def _replace_quarantine(store: Store, model: str, touched: set[str], rows: pa.Table) -> None:

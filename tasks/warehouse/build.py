@@ -22,6 +22,7 @@ from tasks.catalog import Catalogue
 from tasks.errors import UserError
 from tasks.schema import TASK_SCORE_SCHEMA
 from tasks.storage import PARQUET_OPTIONS, Store
+from tasks.superseded import drop_superseded
 from tasks.uncertainty.published import add_intervals
 from tasks.version import SCORER_VERSION
 from tasks.warehouse.models import SQL_FOLDER, Model, in_order, load_models
@@ -130,16 +131,28 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
                 "raw_rank_intervals",
             ):
                 database.execute(f"DROP TABLE {name}")
+            runs = database.execute("SELECT run_id FROM runs").fetchall()
             database.execute("CHECKPOINT")
         store.write(lambda file: file.write(path.read_bytes()), "results.duckdb")
     store.write_struct(
         {"run_id": run.run_id, "published_at": run.published_at.isoformat(), "tables": tables},
         *("published", "latest.json"),
     )
+    _drop_unpublished(store, {run_id for (run_id,) in runs})
     database_url = store.path("results.duckdb")
     if not store.is_local:
         database_url = store.fs.unstrip_protocol(database_url)
     return Published(run.run_id, database_url, tables)
+
+
+def _drop_unpublished(store: Store, runs: set[str]) -> None:
+    """Removes, after their time, the tables of runs that were killed before they were published.
+
+    Those of before the first run that the database knows stay: its history may have been lost.
+    """
+    older = {name for name in store.names("published") if name < min(runs)}
+    live = runs | older | {"latest.json"}
+    drop_superseded(store, live, "published", delete=store.delete_folder)
 
 
 def quote(name: str) -> str:

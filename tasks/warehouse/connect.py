@@ -63,8 +63,8 @@ def leaderboard(
 
 
 def _add_views_of_now(database: duckdb.DuckDBPyConnection, store: Store) -> None:
-    """Adds the views, again from the state as it is by then when a run has replaced a part
-    meanwhile: a part goes only after the state has stopped naming it."""
+    """Adds the views, again from the state as it is by then when a run has replaced a file
+    meanwhile: the quarantine is one, and parts go an hour after the state has stopped naming them."""
     for _ in range(_ATTEMPTS - 1):
         with suppress(duckdb.IOException):
             _add_views(database, store)
