@@ -13,10 +13,15 @@ from typing import Any
 import openpyxl
 import polars as pl
 import pytest
+import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
 from markdown_it import MarkdownIt
+from typer.testing import CliRunner
 
+from flows.cli.app import app
+from scripts import schemas
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
 from tasks.report.convert import convert_logs
@@ -26,6 +31,7 @@ from tasks.report.past_results import import_past_results
 from tasks.report.typeset import escape_latex, latex, markdown
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, connect
+from tests.conftest import s3_server
 
 #: Names that break tables, spreadsheets or TeX when they are not escaped.
 HOSTILE = [
@@ -628,3 +634,85 @@ def test_mistakes_of_the_call_are_told(sums):
         with pytest.raises(UserError, match=re.escape(told)):
             converted(sums, harness, log, **more)
     assert not (sums.root / "out").exists()
+
+
+# --- schemas -------------------------------------------------------------------------------------
+
+
+def test_schemas_are_current():
+    written = {
+        path.relative_to(schemas.FOLDER).as_posix(): path.read_text()
+        for path in schemas.FOLDER.rglob("*.json")
+    }
+    assert written == schemas.schemas(), "python -m scripts.schemas writes them anew"
+
+
+def validated(name: str, document: Any) -> Any:
+    """The document, if its schema has nothing against it."""
+    schema = json.loads((schemas.FOLDER / f"{name}.json").read_bytes())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(document)
+    return document
+
+
+def test_every_command_prints_what_its_schema_says(server, mini, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    monkeypatch.chdir(mini.root)
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    left = {name for name, of in commands.items() if any("--json" in p.opts for p in of.params)}
+
+    def call(name: str, *arguments: str, codes: tuple[int, ...] = (0,)) -> Any:
+        left.discard(name)
+        result = CliRunner().invoke(app, [name, *arguments, "--json"], catch_exceptions=False)
+        assert result.exit_code in codes, result.output
+        return validated(name, json.loads(result.stdout))
+
+    assert call("status", codes=(5,))["state"] == "nothing published"
+    assert call("run", "--example", "mini")["published"]["levels"]
+    mine = ("--store", "store/mini")
+    use = ("--catalogue", str(mini.catalogue), "--only-catalogue")
+    task = "language.currency-question-answering"
+    call("ingest", *mine, *use, "--dataset", str(mini.dataset))
+    call("score", *mine, *use)
+    call("publish", *mine, *use)
+    assert len(call("levels", *mine)) == 3
+    assert len(call("levels", *mine, "--boards")) > 10
+    assert call("compare", "tuned-ensemble", "majority-baseline", *mine)["tasks"]
+    assert call("task", task, *mine)["scores"]
+    assert call("explain", "tuned-ensemble", task, *mine)["contributions"]
+    assert call("sql", "FROM runs", *mine)
+    broken = str(MINI / "submissions-broken" / "broken-model")
+    call("validate", broken, *use, "--dataset", str(mini.dataset), codes=(3,))
+    call("doctor", *mine)
+    assert call("status", *mine)["state"] == "fresh"
+    assert call("site", *mine, "--out", "site")["models"] == 3
+    call("export", *mine, "--to", "board.csv")
+    write_logs("lm-eval", mini.root / "logs")
+    converted = ("logs", "--from", "lm-eval", "--out", "out", *use, "--model", "acme/m1")
+    assert len(call("convert", *converted)["tasks"]) == 3
+    assert json.loads(Path("out/model.json").read_bytes()) == {"name": "acme/m1"}
+    assert not left, "scripts/schemas.py lacks their output, or this test a call of them"
+
+    written = call("export", *mine, "--all", "tables", "--format", "json")["tables"]
+    filled = set()
+    for table, rows in written.items():
+        document = json.loads(Path(f"tables/{table}.json").read_bytes())
+        validated(f"tables/{table}", document)
+        filled |= {table} if rows else set()
+    assert len(filled) >= len(written) - 2  # what changed between the runs may be nothing
+    wrong = json.loads(Path("tables/leaderboard.json").read_bytes())
+    with pytest.raises(ValidationError):
+        validated("tables/leaderboard", [wrong[0] | {"rank": "first"}])
+    with pytest.raises(ValidationError):
+        validated("tables/leaderboard", [{"rank": 1}])
+
+
+def test_tables_go_to_standard_output_and_to_a_bucket(results, monkeypatch, tmp_path):
+    told = CliRunner().invoke(app, ["export", "--store", results.url, "--format", "csv"])
+    assert told.stdout.startswith("rank,model,") and told.stdout.count("'=1+1") == 1
+    with s3_server(monkeypatch, "tables"):
+        export_table(results, "s3://tables/deep/board.parquet", "parquet")
+        assert export_all(results, "s3://tables/all", "csv")["leaderboard"] == len(HOSTILE)
+        there = Store("s3://tables")
+        assert len(there.read_table("deep", "board.parquet")) == len(HOSTILE)
+        assert "leaderboard.csv" in there.names("all")

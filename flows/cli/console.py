@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from datetime import datetime
 
 from rich.console import Console
 from rich.markup import escape
@@ -29,7 +30,7 @@ err = _console(stderr=True)
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; NaN and infinities become null, times ISO text."""
-    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=False, indent=2, default=_text) + "\n")
 
 
 def print_table(
@@ -103,6 +104,10 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
