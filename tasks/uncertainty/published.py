@@ -27,7 +27,7 @@ from tasks.uncertainty.levels import Board, level_replicates, ranks
 Floats = npt.NDArray[np.float64]
 
 #: Raise it when intervals are computed otherwise.
-_VERSION = b"2"
+_VERSION = b"3"
 _KEY = b"general_level.key"
 
 TASK_INTERVAL_SCHEMA = pa.schema(
