@@ -159,7 +159,7 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
     Raises:
         Refused: when it is no image, truncated, or has more than `PIXEL_LIMIT` pixels.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     name, data = name_of(value) if is_file(value) else "the value", read_bytes(value)
     try:
@@ -178,6 +178,8 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
             return np.asarray(image if image.mode == mode else image.convert(mode))
     except Refused:
         raise
+    except UnidentifiedImageError:  # its own message tells an address in memory
+        raise Refused(f"{name} is no readable image (of no known format)") from None
     except Exception as error:
         raise Refused(f"{name} is no readable image ({error})") from None
 

@@ -84,9 +84,9 @@ def test_validate_names_every_problem_and_writes_nothing(cli, tmp_path):
     )
     result = cli("validate", str(broken), *arguments, "--json")
     assert result.returncode == 3, result.stderr
-    problems = json.loads(result.stdout)["problems"]
-    assert len(problems) >= 5
-    assert all(problem["source"] and problem["reason"] for problem in problems)
+    findings = json.loads(result.stdout)["findings"]
+    assert {"unknown_task", "file", "row", "type", "missing"} <= {f["kind"] for f in findings}
+    assert all(finding["source"] and finding["reason"] for finding in findings)
     assert list(tmp_path.iterdir()) == []
 
 

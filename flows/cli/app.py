@@ -420,46 +420,37 @@ def validate(
     store: StoreOption = "store",
     catalogue: CatalogueOption = None,
     only_catalogue: OnlyCatalogueOption = False,
+    quick_media: Annotated[
+        int | None,
+        typer.Option(
+            "--quick-media", min=1, help="Open so many files of each task only; by default all."
+        ),
+    ] = None,
+    page: Annotated[
+        str | None, typer.Option("--page", help="Write the report to this HTML file as well.")
+    ] = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Check one submission before scoring it: unknown tasks, bad rows, missing ids. Writes nothing.
+    """Check one submission before it is scored: what is missing, wrong or unknown, what it reaches.
 
-    References come from --dataset, or else from the store.
+    References come from --dataset, or else from the store; without any, the rest is checked.
+    Nothing is written to the store. Exit codes: 0 ready, 3 ready with losses, 1 nothing can be scored.
     """
-    from tasks.catalog import load_catalogue
-    from tasks.validate import validate_submission
+    from flows.cli.validate import show_validation
 
-    loaded = load_catalogue(catalogue or [], base=not only_catalogue)
-    report = validate_submission(submission, loaded, store_url=store, dataset=dataset)
-    if as_json:
-        console.print_json(asdict(report))
-    else:
-        columns = ["task", "instances", "scored", "missing", "unreadable", "duplicate", "extra"]
-        rows = [
-            [
-                t.task_id,
-                t.n_instances,
-                t.n_scored,
-                t.n_missing,
-                t.n_unreadable,
-                t.n_duplicate,
-                t.n_extra,
-            ]
-            for t in report.tasks
-        ]
-        if rows:
-            console.print_table(f"submission {report.model}", columns, rows)
-        problems = [
-            [p["source"], p["position"], p["instance_id"], p["reason"]] for p in report.problems
-        ]
-        if problems:
-            columns = ["source", "row", "id", "problem"]
-            more = f"{len(problems) - 50} more; --json shows all" if len(problems) > 50 else ""
-            console.print_table(f"{len(problems)} problems", columns, problems[:50], more)
-        console.note("ok: nothing to mend" if not problems else "the rest can be scored as it is")
-    if report.problems:
-        raise typer.Exit(PARTIAL)
+    code = show_validation(
+        submission,
+        store=store,
+        dataset=dataset,
+        catalogue=catalogue or [],
+        base_catalogue=not only_catalogue,
+        quick_media=quick_media,
+        page=page,
+        as_json=as_json,
+    )
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr)
     return console if console.is_terminal else Console(stderr=stderr, width=_FILE_WIDTH)
 
+
+#: Characters of names that would steer the terminal or turn the text around.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 out = _console(stderr=False)
 err = _console(stderr=True)
@@ -57,7 +61,7 @@ def cell(value: Any) -> str:
         if math.isinf(value):
             return "inf" if value > 0 else "-inf"
         return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
-    return str(value)
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], str(value))
 
 
 def note(message: str) -> None:
@@ -73,7 +77,7 @@ def complain(message: str, remedy: str = "") -> None:
 
 
 @contextmanager
-def progress_bars(enabled: bool) -> Iterator[Any]:
+def progress_bars(enabled: bool, unit: str = "batches") -> Iterator[Any]:
     """Yields a callable `(stage, done, total)` that draws one bar a stage; None when disabled."""
     if not enabled:
         yield None
@@ -82,7 +86,7 @@ def progress_bars(enabled: bool) -> Iterator[Any]:
         TextColumn("{task.description:>8}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("batches"),
+        TextColumn(unit),
         TimeElapsedColumn(),
         console=err,
         transient=True,

@@ -17,6 +17,10 @@ from tasks.ingest.discover import TaskFile
 from tasks.ingest.payload import Unreadable
 from tasks.storage import file_system
 
+#: Why a path is refused that is absolute or leads out, and how the reason for an absent file begins.
+OUTSIDE = "the path must be relative and stay inside its folder"
+ABSENT = "there is no file "
+
 
 class Attachments:
     """The files that the rows of one task file name.
@@ -61,10 +65,18 @@ class Attachments:
             raise Unreadable("the value must be the path of a file beside the rows")
         return value, None, None
 
+    def digest_of(self, url: str, member: str) -> str:
+        """SHA-256 of a file's content, 64 hex digits. Raises as `tasks.files.open_member`."""
+        digest = hashlib.sha256()
+        with open_member(url, member) as handle:
+            while chunk := handle.read(2**20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
     def _attached(self, name: str, others: dict[str, Any]) -> tuple[Any, str, str]:
         path = posixpath.normpath(name.replace("\\", "/")) if name else ""
         if not path or "://" in name or path.startswith(("/", "..")) or ":" in path.split("/")[0]:
-            raise Unreadable("the path must be relative and stay inside its folder")
+            raise Unreadable(OUTSIDE)
         try:
             digest, found = self._found(path)
         except DAMAGED as error:
@@ -79,12 +91,14 @@ class Attachments:
         url, member = self._beside(path)
         try:
             document = {"$file": {"path": path, "url": url, "member": member}}
-            return _hash(url, member), document
+            return self.digest_of(url, member), document
         except (FileNotFoundError, IsADirectoryError, PermissionError):
             files = list_folder(url, member)
         if not files:
-            raise Unreadable(f"there is no file {path}")
-        digest = hashlib.sha256("".join(_hash(*file) for file in files).encode()).hexdigest()
+            raise Unreadable(ABSENT + path)
+        digest = hashlib.sha256(
+            "".join(self.digest_of(*file) for file in files).encode()
+        ).hexdigest()
         listed = [{"path": posixpath.basename(m or u), "url": u, "member": m} for u, m in files]
         return digest, {"$files": listed}
 
@@ -101,11 +115,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _hash(url: str, member: str) -> str:
-    digest = hashlib.sha256()
-    with open_member(url, member) as handle:
-        while chunk := handle.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

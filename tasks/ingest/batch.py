@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,12 @@ class BatchResult:
 
 @reading_together()
 def ingest_batch(
-    store: Store, kind: str, model: str | None, files: Sequence[TaskFile], catalogue: Catalogue
+    store: Store,
+    kind: str,
+    model: str | None,
+    files: Sequence[TaskFile],
+    catalogue: Catalogue,
+    attachments: Callable[[TaskFile], Attachments] = Attachments,
 ) -> BatchResult:
     """Reads the files and writes their rows as one part.
 
@@ -59,6 +64,7 @@ def ingest_batch(
         kind: `references` or `predictions`.
         model: the model's name, None for references.
         files: task files of one source.
+        attachments: finds the files that the rows of a task file name.
 
     A file that cannot be read at all is refused whole and the others go on. Errors of the storage
     itself are raised: they may pass, and the batch is tried again.
@@ -75,7 +81,7 @@ def ingest_batch(
             groups.flush()
 
     def _ingest_file(groups: _RowGroups, file: TaskFile) -> None:
-        rows = _Rows(kind, model, file, catalogue.payload(file.task_id))
+        rows = _Rows(kind, model, file, catalogue.payload(file.task_id), attachments)
         first, written = groups.open_group, 0
         for table in rows.read():
             groups.add(table)
@@ -142,14 +148,21 @@ class _NoReference(Exception):
 class _Rows:
     """The good rows of one file as tables, and its bad rows as quarantine."""
 
-    def __init__(self, kind: str, model: str | None, file: TaskFile, payload: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        model: str | None,
+        file: TaskFile,
+        payload: str,
+        attachments: Callable[[TaskFile], Attachments],
+    ) -> None:
         self.quarantine: list[dict[str, Any]] = []
         self.refused = False
         self.task_type = ""
         self.title = ""
         self._kind, self._model, self._file = kind, model, file
         self._payload = payload
-        self._attachments = Attachments(file) if payload in STRUCTURED else None
+        self._attachments = attachments(file) if payload in STRUCTURED else None
         self._seen: set[int] = set()
         self._sha256 = ""
 

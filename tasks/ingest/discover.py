@@ -94,12 +94,10 @@ def list_submissions(url: str) -> list[Submission]:
         name = path.rsplit("/", 1)[-1]
         if name.startswith(".") or path == root.rstrip("/"):
             continue
-        if entry["type"] == "directory":
-            model = _name_in_file(fs, f"{path}/model.json") or name
-        elif name.lower().endswith(ARCHIVES):
-            model = _without_suffix(name)
-        else:
+        folder = entry["type"] == "directory"
+        if not folder and not name.lower().endswith(ARCHIVES):
             continue
+        model = model_name(fs, path)
         if model in found:
             raise UserError(
                 f"two submissions are named {model!r}: {found[model].url} and {path}",
@@ -112,6 +110,14 @@ def list_submissions(url: str) -> list[Submission]:
             "each model is one folder or archive (.zip, .tar.gz) in it",
         )
     return [found[model] for model in sorted(found)]
+
+
+def model_name(fs: Any, path: str) -> str:
+    """The name of the model whose submission lies at a path: that in its `model.json`, or its own."""
+    own = path.rsplit("/", 1)[-1]
+    if own.lower().endswith(ARCHIVES) and not fs.isdir(path):
+        return _without_suffix(own)
+    return _name_in_file(fs, f"{path}/model.json") or own
 
 
 @reading_together()
@@ -162,7 +168,7 @@ def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
         yield from _in_archive(fs, root, kind)
         return
     wanted = FILE_NAMES[kind]
-    for path, info in _walk(root) if isinstance(fs, LocalFileSystem) else _find(fs, root):
+    for path, info in list_files(fs, root):
         name = path.rsplit("/", 1)[-1].lower()
         if name.endswith(ARCHIVES):
             yield from _in_archive(fs, path, kind)
@@ -174,7 +180,11 @@ def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
             yield path, "", int(info["size"]), _fingerprint(info), problem
 
 
-def _find(fs: Any, root: str) -> list[tuple[str, dict[str, Any]]]:
+def list_files(fs: Any, root: str) -> list[tuple[str, dict[str, Any]]]:
+    """Files below a folder with their `size` and what else the storage tells, by path; `outside`
+    marks a link that leads out of a local folder."""
+    if isinstance(fs, LocalFileSystem):
+        return _walk(root)
     return sorted(dict(fs.find(root, detail=True)).items())
 
 

@@ -19,6 +19,20 @@ from tasks.storage import Store, quote_name
 _KEY = ["task_id", "instance_id"]
 _COLUMNS = [*_KEY, "position", "kind", "text", "texts", "number", "json"]
 
+#: Status of an instance, from the number of its predictions (`copies`, null for none), whether one
+#: was refused when it was read (`refused`), and what the metric reads (`prediction`).
+STATUS = (
+    pl.when(pl.col("copies") > 1)
+    .then(pl.lit("duplicate"))
+    .when(pl.col("refused"))
+    .then(pl.lit("unreadable"))
+    .when(pl.col("copies").is_null())
+    .then(pl.lit("missing"))
+    .when(pl.col("prediction").is_null())
+    .then(pl.lit("unreadable"))
+    .otherwise(pl.lit("scored"))
+)
+
 
 @dataclass(slots=True)
 class Aligned:
@@ -94,17 +108,7 @@ def align(stored: StoredRows, model: str, jobs: Sequence[ScoreJob]) -> Aligned:
         references.filter(pl.col("reference").is_not_null())
         .join(predictions, on=_KEY, how="left", maintain_order="left")
         .join(stored.refused, on=_KEY, how="left", maintain_order="left")
-        .with_columns(
-            status=pl.when(pl.col("copies") > 1)
-            .then(pl.lit("duplicate"))
-            .when(pl.col("refused"))
-            .then(pl.lit("unreadable"))
-            .when(pl.col("copies").is_null())
-            .then(pl.lit("missing"))
-            .when(pl.col("prediction").is_null())
-            .then(pl.lit("unreadable"))
-            .otherwise(pl.lit("scored"))
-        )
+        .with_columns(status=STATUS)
     )
     readable = set(joined["task_id"].unique())
     for job in jobs:
