@@ -135,7 +135,8 @@ def _unchecked(tasks: Sequence[TaskCheck], ground: Ground, catalogue: Catalogue)
             named = ", ".join(fewer[:3]) + (" ..." if len(fewer) > 3 else "")
             told.append(
                 f"In {len(fewer)} of {len(tasks)} tasks there are fewer predictions than the "
-                f"catalogue counts instances ({named}): a smaller release of the benchmark, or missing answers."
+                f"catalogue counts instances ({named}): a smaller release of the benchmark, or "
+                "missing answers."
             )
     elif any(task.ground == "ids" for task in alone):
         told.append(
