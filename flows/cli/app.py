@@ -522,6 +522,99 @@ def site(
     console.note(f"open {written.folder}/index.html")
 
 
+@app.command()
+def export(
+    store: StoreOption = "store",
+    to: Annotated[
+        str, typer.Option("--to", "-o", help="File or URL; - is standard output.")
+    ] = "-",
+    everything: Annotated[
+        str | None,
+        typer.Option("--all", help="Write every published table into this folder or URL instead."),
+    ] = None,
+    table: Annotated[
+        str, typer.Option("--table", "-t", help="Published table; leaderboard is any board's.")
+    ] = "leaderboard",
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="csv, parquet, json, md (Markdown), latex or xlsx; by default as the file's suffix "
+            "says, else csv, with --all parquet.",
+        ),
+    ] = None,
+    board: Annotated[str | None, typer.Option("--board", "-b", help="Only this board.")] = None,
+    model: ModelOption = None,
+    profile: Annotated[str | None, typer.Option(help="Only this profile.")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="Only this aggregation.")] = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write published tables for other tools: CSV, Parquet, JSON, Markdown, LaTeX, workbooks.
+
+    The table task_results as xlsx is the results workbook, which run --results imports again.
+
+    Examples:
+
+      general-level export --board B-image --format latex
+
+      general-level export --table task_results --model my-model --to my_results.xlsx
+    """
+    from flows.cli.export import export as write
+
+    write(
+        store,
+        to,
+        everything,
+        file_format,
+        as_json=as_json,
+        table=table,
+        board=board,
+        models=model or [],
+        profile=profile,
+        aggregation=aggregation,
+    )
+
+
+@app.command()
+def convert(
+    log: Annotated[str, typer.Argument(help="One model's logs: a file, a folder or a URL.")],
+    harness: Annotated[
+        str, typer.Option("--from", help="lm-eval, lmms-eval or vlmevalkit: what wrote the logs.")
+    ],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Folder or URL that becomes the submission.")
+    ],
+    task_map: Annotated[
+        str | None,
+        typer.Option(
+            "--task-map",
+            help="CSV of harness_task and task_id (and id_field, filter), where names differ.",
+        ),
+    ] = None,
+    dataset: DatasetOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The model's name, by default that of the folder."),
+    ] = None,
+    catalogue: CatalogueOption = None,
+    only_catalogue: OnlyCatalogueOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make a submission out of the per-sample logs of another evaluation harness.
+
+    With --dataset, samples that are only numbered get the ids of the dataset's instances.
+    """
+    from flows.cli.convert import show_conversion
+    from tasks.catalog import load_catalogue
+
+    loaded = load_catalogue(catalogue or [], base=not only_catalogue)
+    if show_conversion(log, harness, out, loaded, task_map, dataset, model, as_json=as_json):
+        raise typer.Exit(PARTIAL)
+
+
 def _in_prefect(
     name: str,
     verbose: bool,
