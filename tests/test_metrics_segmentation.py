@@ -265,6 +265,25 @@ def label_maps(rng, count=300, classes=7):
     return pairs
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.9])
+@pytest.mark.parametrize("classes", [3, 255])
+def test_large_label_maps_agree_with_scikit_learn(tmp_path, noise, classes):
+    rng = np.random.default_rng(classes)
+    reference = np.kron(rng.integers(0, classes, (13, 12)), np.ones((11, 12))).astype(np.uint8)
+    prediction = np.roll(reference, 3, axis=1)
+    noisy = rng.random(prediction.shape) < noise
+    prediction[noisy] = rng.integers(0, 256, noisy.sum())
+    reference[:, :2], prediction[0] = 255, 255
+    sides = image(tmp_path / "p.png", prediction), image(tmp_path / "r.png", reference)
+    stats = computed("miou", [sides[0]], [sides[1]])
+    valid = reference != 255
+    given, expected = prediction[valid], reference[valid]
+    labels = np.setdiff1d(np.union1d(given, expected), [255])
+    assert get_metric("miou").aggregate(stats) == pytest.approx(
+        jaccard_score(expected, given, labels=labels, average="macro"), abs=1e-12
+    )
+
+
 def test_label_maps_agree_with_scikit_learn(tmp_path):
     pairs = label_maps(np.random.default_rng(3))
     predictions = [p.tolist() if i % 3 else image(tmp_path / f"p{i}.png", p)

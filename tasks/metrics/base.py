@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +153,7 @@ class StructureMetric(Metric):
 
     def decoded(self, documents: pl.Series) -> Iterable[Any]:
         """The values of documents, in their order; to override where many are decoded at once."""
-        return map(decode, documents)
+        return map(decode, documents.to_list())
 
     def _reference(self, value: Any) -> tuple[Any, str | None]:
         try:
@@ -177,8 +177,7 @@ class StructureMetric(Metric):
         return pl.DataFrame(columns)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
+class _Measured(NamedTuple):
     """Statistics of one instance, or why there are none."""
 
     values: Sequence[float] | None = None

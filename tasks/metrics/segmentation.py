@@ -289,6 +289,19 @@ def _has_class(labels: Array) -> Bools:
     return valid if labels.dtype.kind == "u" else valid & (labels >= 0)
 
 
+def _counts(codes: Array, count: int) -> Array:
+    """How often each number below `count` occurs, (count,); mostly neighbours are the same."""
+    changes = codes[1:] != codes[:-1]
+    if 4 * np.count_nonzero(changes) > len(codes):
+        return np.bincount(codes, minlength=count)
+    ends = np.append(np.flatnonzero(changes), len(codes) - 1)
+    return np.bincount(codes[ends], np.diff(ends, prepend=-1), count)
+
+
+def _all_have_classes(labels: Array) -> bool:
+    return labels.max(initial=0) < IGNORED and labels.min(initial=0) >= 0
+
+
 def _mask_overlaps(shared: int, either: int, pixels: int) -> list[float]:
     """Records of two masks: outside is class 0, inside class 1."""
     background = [0.0, float(pixels - either), float(pixels - shared)] if pixels > shared else []
@@ -299,22 +312,27 @@ def _mask_overlaps(shared: int, either: int, pixels: int) -> list[float]:
 def _class_overlaps(prediction: Array, reference: Array) -> Floats:
     """Class, intersection and union of the classes that occur where the reference has a class."""
     if prediction.dtype == reference.dtype == np.uint8 and reference.size >= _COUNTED_AT_ONCE:
-        codes = reference.astype(np.uint16) << 8 | prediction
-        pairs = np.bincount(codes.ravel(), minlength=2**16).reshape(256, 256)[:IGNORED, :]
-        shared, present = pairs.diagonal(), pairs.sum(axis=1)
-        either = pairs[:, :IGNORED].sum(axis=0) + present - shared
-        classes = np.flatnonzero(either)
-        return np.stack([classes, shared[classes], either[classes]], axis=1).astype(np.float64)
-    valid = _has_class(reference)
-    if valid.all():
-        given, expected = prediction.ravel(), reference.ravel()
+        # 255 goes round to 0, class 0 to 1: no more counters than the classes there are.
+        rows, columns = reference + np.uint8(1), prediction + np.uint8(1)
+        size = 1 + int(max(rows.max(), columns.max()))
+        codes = np.multiply(rows, size, dtype=np.uint16)
+        codes += columns
+        pairs = _counts(codes.ravel(), size**2).reshape(size, size)[1:]
+        shared, present = pairs[:, 1:].diagonal(), pairs.sum(axis=1)
+        either = pairs[:, 1:].sum(axis=0) + present - shared
     else:
-        given, expected = prediction[valid], reference[valid]
-    hits = expected[given == expected]
-    given = given[_has_class(given)]
-    top = 1 + max(int(part.max(initial=0)) for part in (given, expected))
-    shared, named, present = (np.bincount(part, minlength=top) for part in (hits, given, expected))
-    either = named + present - shared
+        given, expected = prediction.ravel(), reference.ravel()
+        if not _all_have_classes(expected):
+            valid = _has_class(expected)
+            given, expected = given[valid], expected[valid]
+        hits = expected[given == expected]
+        if not _all_have_classes(given):
+            given = given[_has_class(given)]
+        top = 1 + max(int(part.max(initial=0)) for part in (given, expected))
+        shared, named, present = (
+            np.bincount(part, minlength=top) for part in (hits, given, expected)
+        )
+        either = named + present - shared
     classes = np.flatnonzero(either)
     return np.stack([classes, shared[classes], either[classes]], axis=1).astype(np.float64)
 
@@ -453,7 +471,7 @@ SHAPENET_PARTS = {
 @dataclass(frozen=True, slots=True)
 class _Shape:
     labels: Ints
-    parts: Ints
+    parts: frozenset[int]
 
 
 @register
@@ -471,22 +489,25 @@ class InstanceMeanIoU(MeanOfInstances):
     """
 
     id = "instance_miou"
+    version = 2
     payload = "json"
 
     def read_reference(self, value: Any) -> _Shape:
         labels = read_labels(value).ravel().astype(np.int64)
         if isinstance(value, dict) and "parts" in value:
-            parts = read_labels(value["parts"]).ravel().astype(np.int64)
+            parts = frozenset(read_labels(value["parts"]).ravel().tolist())
             found = "the parts named"
         else:
             name = value.get("category") if isinstance(value, dict) else None
             name = self._category(labels) if name is None else str(name).lower()
             if name not in SHAPENET_PARTS:
                 raise Refused(f"{name!r} is no category of ShapeNet-Part: expected 'parts' beside")
-            parts, found = np.array(SHAPENET_PARTS[name]), f"the parts of ShapeNet-Part's {name!r}"
-        if not np.isin(labels, parts).all():
+            parts, found = frozenset(SHAPENET_PARTS[name]), f"the parts of ShapeNet-Part's {name!r}"
+        counted = labels.min() >= 0
+        present = np.flatnonzero(np.bincount(labels)) if counted else np.unique(labels)
+        if not parts.issuperset(present.tolist()):
             raise Refused(f"a label of the reference is none of {found}: expected 'parts' beside")
-        return _Shape(labels, np.unique(parts))
+        return _Shape(labels, parts)
 
     @staticmethod
     def _category(labels: Ints) -> str | None:
@@ -495,10 +516,10 @@ class InstanceMeanIoU(MeanOfInstances):
 
     def measure(self, prediction: Any, reference: _Shape) -> Sequence[float]:
         given = alike(read_labels(prediction), reference.labels)
-        overlaps = _class_overlaps(given, reference.labels)
-        ours = overlaps[np.isin(overlaps[:, 0], reference.parts)]
-        absent = len(reference.parts) - len(ours)
-        return (float((ours[:, 1] / ours[:, 2]).sum() + absent) / len(reference.parts),)
+        overlaps = _class_overlaps(given, reference.labels).tolist()
+        ious = [shared / either for part, shared, either in overlaps if part in reference.parts]
+        absent = len(reference.parts) - len(ious)
+        return ((sum(ious) + absent) / len(reference.parts),)
 
 
 # Dice ------------------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,7 +25,11 @@ Ints = npt.NDArray[np.int64]
 
 #: Coordinates (pixels, metres) and frame numbers beyond which a value is no such thing.
 _FARTHEST = 1e9
+#: The least normal number above 0.
+_TINY = float(np.finfo(np.float64).tiny)
 _NO_BOX = (0.0, 0.0, 0.0, 0.0)
+#: Frame numbers as names, joined by commas: each short enough to be one.
+_DIGITS = re.compile(r"[0-9]{1,19}(?:,[0-9]{1,19})*")
 
 
 def _document(value: Any) -> Any:
@@ -40,8 +45,7 @@ def _document(value: Any) -> Any:
 # --- Boxes of one object by frame ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Track:
+class _Track(NamedTuple):
     """Boxes [x1, y1, x2, y2] of one object, those frames alone that have one, in their order.
 
     Attributes:
@@ -66,7 +70,7 @@ def _track(value: Any) -> _Track:
         return _numbered(list(value), list(value.values()))
     if not isinstance(value, list):
         raise Refused("expected a list of boxes, one a frame")
-    named = sum(isinstance(item, dict) and "frame" in item for item in value)
+    named = sum("frame" in item for item in value if isinstance(item, dict))
     if named:
         if named < len(value):
             raise Refused("some boxes name their frame and others do not")
@@ -75,14 +79,25 @@ def _track(value: Any) -> _Track:
 
 
 def _numbered(frames: Sequence[Any], items: Sequence[Any], *, sized: bool = False) -> _Track:
-    numbers = np.array(list(map(_frame_number, frames)), dtype=np.int64)
-    order = np.argsort(numbers, kind="stable")
-    numbers = numbers[order]
-    twice = np.flatnonzero(np.diff(numbers) == 0)
-    if twice.size:
-        raise Refused(f"frame {numbers[twice[0]]} has more than one box")
+    numbers, boxes = _frame_numbers(frames), _boxes(items, sized=sized)
+    steps = numbers[1:] - numbers[:-1]
+    if np.count_nonzero(steps > 0) < len(steps):
+        order = np.argsort(numbers, kind="stable")
+        numbers, boxes = numbers[order], boxes[order]
+        twice = np.flatnonzero(np.diff(numbers) == 0)
+        if twice.size:
+            raise Refused(f"frame {numbers[twice[0]]} has more than one box")
     length = int(numbers[-1]) + 1 if len(numbers) else 0
-    return _present(numbers, _boxes(items, sized=sized)[order], length, numbered=True)
+    return _present(numbers, boxes, length, numbered=True)
+
+
+def _frame_numbers(frames: Sequence[Any]) -> Ints:
+    """`_frame_number` of each, which is asked only where they are not all plain integers."""
+    if {*map(type, frames)} == {str} and _DIGITS.fullmatch(",".join(frames)):
+        frames = list(map(int, frames))
+    if {*map(type, frames)} != {int} or not 0 <= min(frames) <= max(frames) < _FARTHEST:
+        frames = list(map(_frame_number, frames))
+    return np.array(frames, dtype=np.int64)
 
 
 def _frame_number(frame: Any) -> int:
@@ -98,46 +113,79 @@ def _boxes(items: Sequence[Any], *, sized: bool = False) -> Floats:
     `{"box": corners}` or `{"bbox": [x, y, width, height]}`; null and [] are the box of zeros."""
     if not items:
         return np.empty((0, 4))
-    rows, has_size = [], np.full(len(items), sized)
-    for i, item in enumerate(items):
-        row = item
-        if isinstance(item, dict):
-            if "box" in item:
-                has_size[i], row = False, item["box"]
-            elif "bbox" in item:
-                has_size[i], row = True, item["bbox"]
-            else:
-                raise Refused('expected "box" [x1, y1, x2, y2] or "bbox" [x, y, width, height]')
-        rows.append(_NO_BOX if row is None or row == [] else row)
-    boxes = load_array(rows).astype(np.float64)
+    has_size = [sized] * len(items)
+    if {*map(type, items)} <= {list, type(None)}:
+        rows = [row or _NO_BOX for row in items]
+    else:
+        rows = []
+        for i, item in enumerate(items):
+            row = item
+            if isinstance(item, dict):
+                if "box" in item:
+                    has_size[i], row = False, item["box"]
+                elif "bbox" in item:
+                    has_size[i], row = True, item["bbox"]
+                else:
+                    raise Refused('expected "box" [x1, y1, x2, y2] or "bbox" [x, y, width, height]')
+            rows.append(_NO_BOX if row is None or row == [] else row)
+    boxes = load_array(rows, finite=False).astype(np.float64, copy=False)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise Refused(f"expected boxes of four numbers, found an array of {boxes.shape}")
-    if np.abs(boxes).max() > _FARTHEST:
+    # Counting costs less than `all` and `any` where there are as few numbers as here.
+    if np.count_nonzero(np.abs(boxes) <= _FARTHEST) < boxes.size:
+        load_array(rows)
         raise Refused(f"a box reaches beyond {_FARTHEST:g}")
-    boxes[has_size, 2:] += boxes[has_size, :2]
-    turned = (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
-    if turned.any():
-        i = int(turned.argmax())
+    if all(has_size):
+        boxes[:, 2:] += boxes[:, :2]
+    elif any(has_size):
+        boxes[has_size, 2:] += boxes[has_size, :2]
+    turned = boxes[:, 2:] < boxes[:, :2]
+    if np.count_nonzero(turned):
+        i = int(turned.any(axis=1).argmax())
         expected = "a width and a height" if has_size[i] else "x1 <= x2 and y1 <= y2"
         raise Refused(f"box {i} (from 0) is {list(rows[i])}: expected {expected}")
     return boxes
 
 
 def _present(frames: Ints, boxes: Floats, length: int, *, numbered: bool) -> _Track:
-    has_box = boxes.any(axis=1)
+    if np.count_nonzero(boxes[:, 3]) == len(boxes):
+        return _Track(frames, boxes, length, numbered)
+    has_box = np.logical_or.reduce(boxes, axis=1)
     return _Track(frames[has_box], boxes[has_box], length, numbered)
+
+
+def _ends(track: _Track) -> tuple[int, int]:
+    return track.frames.item(0), track.frames.item(-1)
+
+
+def _common_boxes(a: _Track, b: _Track) -> tuple[Floats, Floats]:
+    """The boxes of both in the frames where both have one."""
+    if not (len(a.frames) and len(b.frames)):
+        return a.boxes[:0], b.boxes[:0]
+    (a_first, a_last), (b_first, b_last) = _ends(a), _ends(b)
+    if a_last - a_first < len(a.frames) and b_last - b_first < len(b.frames):
+        # No frame is left out on either side.
+        first, past = max(a_first, b_first), min(a_last, b_last) + 1
+        return (
+            a.boxes[first - a_first : max(past - a_first, 0)],
+            b.boxes[first - b_first : max(past - b_first, 0)],
+        )
+    place = np.minimum(np.searchsorted(b.frames, a.frames), len(b.frames) - 1)
+    both = b.frames[place] == a.frames
+    return a.boxes[both], b.boxes[place[both]]
 
 
 def _common_ious(a: _Track, b: _Track) -> Floats:
     """IoU in each frame where both have a box."""
-    _, i, j = np.intersect1d(a.frames, b.frames, assume_unique=True, return_indices=True)
-    p, q = a.boxes[i], b.boxes[j]
-    sides = np.minimum(p[:, 2:], q[:, 2:]) - np.maximum(p[:, :2], q[:, :2])
+    p, q = _common_boxes(a, b)
+    sides = np.minimum(p[:, 2:], q[:, 2:])
+    sides -= np.maximum(p[:, :2], q[:, :2])
     np.maximum(sides, 0, out=sides)
     intersection = sides[:, 0] * sides[:, 1]
     own, other = p[:, 2:] - p[:, :2], q[:, 2:] - q[:, :2]
     union = own[:, 0] * own[:, 1] + other[:, 0] * other[:, 1] - intersection
-    return np.divide(intersection, union, out=np.zeros(len(union)), where=union > 0)
+    # Without a union there is no intersection either: 0.
+    return intersection / np.maximum(union, _TINY)
 
 
 class _VideoMetric(StructureMetric, MeanMetric):
@@ -195,8 +243,7 @@ class SuccessAuc(_VideoMetric):
         return (float(exceeded.sum()) / (len(self.THRESHOLDS) * len(reference.frames)),)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tube:
+class _Tube(NamedTuple):
     """A reference tube: its track, the number of the video's first frame, and its frames if known."""
 
     track: _Track
@@ -251,7 +298,8 @@ class MeanVideoIou(_VideoMetric):
         )
         trajectory = value["trajectory"]
         if isinstance(trajectory, dict):
-            numbers = zip(map(_frame_number, trajectory), trajectory.values(), strict=True)
+            frames = _frame_numbers(list(trajectory)).tolist()
+            numbers = zip(frames, trajectory.values(), strict=True)
             inside = [pair for pair in numbers if start <= pair[0] < end]
             if len(inside) != max(end - start, 0):
                 raise Refused(f"the trajectory lacks boxes of frames {start} to {end - 1}")
