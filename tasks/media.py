@@ -37,13 +37,28 @@ def decode(document: str) -> Any:
 
 
 def is_file(value: Any) -> bool:
-    """Whether a decoded value stands for a file or a folder of files."""
-    return isinstance(value, dict) and ("$file" in value or "$files" in value)
+    """Whether a decoded value stands for a file or a folder of files, as ingest writes them."""
+    if not isinstance(value, dict) or "$file" not in value:
+        return is_folder(value)
+    return "$files" not in value and _is_place(value["$file"])
+
+
+def is_folder(value: Any) -> bool:
+    """Whether a decoded value stands for a folder of files."""
+    if not isinstance(value, dict) or "$files" not in value or "$file" in value:
+        return False
+    files = value["$files"]
+    return isinstance(files, list) and all(map(_is_place, files))
+
+
+def _is_place(value: Any) -> bool:
+    parts = ("path", "url", "member")
+    return isinstance(value, dict) and all(isinstance(value.get(part), str) for part in parts)
 
 
 def name_of(value: Any) -> str:
-    """The path by which the file was named, for messages and for its suffix."""
-    return str(value["$file"]["path"]) if "$file" in value else "the folder"
+    """The path by which a file or folder was named, for messages and for its suffix."""
+    return "the folder" if is_folder(value) else place_of(value)["path"]
 
 
 def read_bytes(value: Any) -> bytes:
@@ -65,8 +80,8 @@ def read_bytes(value: Any) -> bytes:
 
 def place_of(value: Any) -> dict[str, str]:
     """Where a file value lies: path, url, member. Raises `Refused` when it is none."""
-    if not (isinstance(value, dict) and "$file" in value):
-        raise Refused(f"expected a file, found {_kind(value)}")
+    if not is_file(value) or is_folder(value):
+        raise Refused(f"expected a file, found {'a folder' if is_folder(value) else _kind(value)}")
     return value["$file"]
 
 
@@ -191,7 +206,7 @@ def load_frames(value: Any, mode: str = "RGB") -> Iterator[npt.NDArray[np.uint8]
     Raises:
         Refused: as `load_image`, or when the array is of another shape or type.
     """
-    if isinstance(value, dict) and "$files" in value:
+    if is_folder(value):
         for file in value["$files"]:
             yield load_image({"$file": file}, mode)
     elif is_file(value) and name_of(value).lower().endswith((".npy", ".npz")):

@@ -31,7 +31,7 @@ from tasks.files import (
     reading_together,
 )
 from tasks.ingest.discover import discover
-from tasks.media import Refused, read_bytes
+from tasks.media import Refused, load_array, load_frames, load_image, read_bytes
 from tasks.storage import Store
 from tasks.timeout import READ_TIMEOUT, read_timeout, within
 from tests.conftest import s3_server
@@ -167,6 +167,28 @@ def test_what_is_wrong_with_a_file_is_no_failure_of_the_storage(tmp_path):
             read_bytes(value(path))
     with pytest.raises(Refused):
         read_bytes(value(f"{tmp_path}/nul\0"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        None,
+        "x.png",
+        [],
+        {"path": "x.png"},
+        {"path": "x.png", "url": None, "member": ""},
+        {"path": ["x.png"], "url": "x.png", "member": ""},
+    ],
+)
+def test_what_only_looks_like_a_file_is_refused(place):
+    for looks_like in ({"$file": place}, {"$files": [place]}, {"$files": place}):
+        for read in (read_bytes, load_image, load_array, lambda value: list(load_frames(value))):
+            if looks_like == {"$files": []}:
+                continue  # an empty folder
+            with pytest.raises(Refused):
+                read(looks_like)
+    with pytest.raises(Refused):
+        read_bytes(value("x.bin") | {"$files": []})
 
 
 # --- archives

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tasks.blocks import StoredRows, array_blocks
-from tasks.media import Array, Refused, decode, load_array, name_of, numbers
+from tasks.media import Array, Refused, decode, is_file, is_folder, load_array, name_of, numbers
 from tasks.metrics.base import Batch, Floats, MeanMetric
 
 Integers = npt.NDArray[np.int64]
@@ -80,7 +80,7 @@ class ArrayFiles:
 
 
 def _is_plain_file(value: Any) -> bool:
-    return isinstance(value, dict) and "$file" in value
+    return is_file(value) and not is_folder(value)
 
 
 class FeatureMean(MeanMetric):

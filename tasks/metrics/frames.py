@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from tasks.media import Array, Refused, is_file, load_array
+from tasks.media import Array, Refused, is_file, is_folder, load_array
 from tasks.metrics.base import StructureMetric, SumsMetric
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -30,7 +30,7 @@ class Frames:
     def __init__(self, metric: FrameMetric, value: Any) -> None:
         self._metric, self._value = metric, value
         self._kept: list[Array] = []
-        self.names = list(metric.frame_files(value)) if "$files" in value else None
+        self.names = list(metric.frame_files(value)) if is_folder(value) else None
         self.count = size = 0
         for frame in metric.read(value):
             metric.check_reference(frame)
@@ -76,7 +76,7 @@ class FrameMetric(SumsMetric, StructureMetric):
 
     def read(self, value: Any) -> Iterator[Array]:
         """The frames of a file or folder, one after the other. Raises `Refused`."""
-        if "$files" not in value:
+        if not is_folder(value):
             yield from self.read_file(value)
             return
         for file in self.frame_files(value).values():
@@ -115,7 +115,7 @@ class FrameMetric(SumsMetric, StructureMetric):
 
     def _matched(self, prediction: Any, reference: Frames) -> Any:
         """The prediction with the reference's frames only, when both are folders."""
-        if reference.names is None or "$files" not in prediction:
+        if reference.names is None or not is_folder(prediction):
             return prediction
         files = self.frame_files(prediction)
         missing = [name for name in reference.names if name not in files]

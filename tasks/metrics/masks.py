@@ -138,7 +138,7 @@ def is_mask(value: Any) -> bool:
 
 def is_lossy(value: Any) -> bool:
     """Whether a value is a JPEG file, which cannot hold exact numbers."""
-    return isinstance(value, dict) and "$file" in value and _suffix(value) in (".jpg", ".jpeg")
+    return is_file(value) and _suffix(value) in (".jpg", ".jpeg")
 
 
 def _suffix(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.media import Array, Refused, is_file, load_image, name_of
+from tasks.media import Array, Refused, is_file, is_folder, load_image, name_of
 from tasks.metrics.base import register
 from tasks.metrics.masks import Bools, Floats, by, decode_mask, is_lossy, is_mask, load_numbers
 from tasks.metrics.segmentation import MeanOfInstances, alike
@@ -114,7 +114,7 @@ def _dot(a: Floats, b: Floats) -> float:
 
 
 def _frames(value: Any) -> _Frames:
-    if isinstance(value, dict) and "$files" in value:
+    if is_folder(value):
         files = value["$files"]
         names = [posixpath.splitext(posixpath.basename(file["path"]))[0] for file in files]
         return _Frames([{"$file": file} for file in files], names)

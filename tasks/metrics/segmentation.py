@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.ndimage import distance_transform_edt
 
-from tasks.media import Array, Refused, is_file, name_of
+from tasks.media import Array, Refused, is_file, is_folder, name_of
 from tasks.metrics.base import MeanMetric, StructureMetric, drawn_mean, register
 from tasks.metrics.masks import (
     Bools,
@@ -360,7 +360,7 @@ def _read_video(value: Any) -> _Video | None:
 def _frames_of(value: Any) -> list[Any] | None:
     """One mask a frame, or None when the value is something else."""
     inner, _ = unwrap(value)
-    if isinstance(inner, dict) and "$files" in inner:
+    if is_folder(inner):
         return [{"$file": file} for file in inner["$files"]]
     if not isinstance(inner, list) or not inner:
         return None
