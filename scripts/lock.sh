@@ -11,5 +11,6 @@ compile() {
 build=$(mktemp)
 trap 'rm -f "$build"' EXIT
 echo "setuptools>=77" > "$build"
-compile "$build" --output-file requirements.lock
-compile "$build" --group dev --output-file requirements-dev.lock
+# The checkout has the site at hand; an installed wheel asks for the extra.
+compile "$build" --extra site --output-file requirements.lock
+compile "$build" --extra site --group dev --output-file requirements-dev.lock
