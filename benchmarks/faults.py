@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ import psutil
 from tasks.lock import holder
 from tasks.schema import Manifest
 from tasks.storage import Store
+from tasks.superseded import RECORD
 from tasks.warehouse import connect, load_models
 from tests.conftest import Bench
 
@@ -216,7 +218,7 @@ def problems(store: Store, published: list[dict[str, list[tuple]]]) -> list[str]
                 found.append(f"{where}: {row['task_id']} is {row['status']}: {row['reason']}")
             elif row["part"] not in store.names(*where, "instances"):
                 found.append(f"{where}: {row['task_id']} points to {row['part']}, which is absent")
-            else:
+            elif row["profile"] != "quick":  # scored from some of the statistics of `corrected`
                 groups = (row["row_group_start"], row["row_group_end"])
                 rows = store.read_row_groups(groups, *where, "instances", row["part"]).to_pylist()
                 its = [r for r in rows if r["task_id"] == row["task_id"]]
@@ -265,11 +267,16 @@ def finished_work(store: Store) -> dict[tuple[str, ...], tuple[Any, ...]]:
 
 
 def unnamed(store: Store) -> list[str]:
-    """Parts that no state points to."""
-    named = {work[1] for work in finished_work(store).values()}
+    """Parts that no state points to, and that are not noted as superseded, to be removed in time."""
+    named = {work[1] for work in finished_work(store).values()} | {RECORD}
     places = [(*folder, "parts") for folder in _folders(store)]
     places += [("scores", model, "instances") for model in store.names("scores")]
-    return [name for place in places for name in store.names(*place) if name not in named]
+    return [
+        name
+        for place in places
+        for name in set(store.names(*place)) - named
+        if name not in (store.read_struct(dict[str, datetime], *place, RECORD) or {})
+    ]
 
 
 def _folders(store: Store) -> list[tuple[str, ...]]:
