@@ -24,6 +24,9 @@ FILE_LIMIT = 2 * 2**30
 PIXEL_LIMIT = 100_000_000
 ARRAY_LIMIT = 500_000_000
 
+#: Why a value that arrives is refused in which a key stands for files: it could name any of them.
+RESERVED = 'the keys "$file" and "$files" are reserved: name a file by its path'
+
 Array = npt.NDArray[Any]
 
 
@@ -34,6 +37,34 @@ class Refused(ValueError):
 def decode(document: str) -> Any:
     """The value of a stored document; files in it are still to be read."""
     return msgspec.json.decode(document)
+
+
+def decode_arrived(data: str | bytes) -> Any:
+    """The value of JSON that came as a text in a document, or as a file: none is in it.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: when it is no JSON, or too deep.
+        Refused: when it names a file by itself, which ingest alone may do.
+    """
+    value = msgspec.json.decode(data)
+    if names_files(value):
+        raise Refused(RESERVED)
+    return value
+
+
+def names_files(value: Any) -> bool:
+    """Whether a key that stands for files occurs anywhere in a value."""
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if "$file" in node or "$files" in node:
+                return True
+            node = node.values()
+        elif not isinstance(node, list):
+            continue
+        waiting += [inner for inner in node if isinstance(inner, (dict, list))]
+    return False
 
 
 def is_file(value: Any) -> bool:

@@ -11,9 +11,11 @@ import zipfile
 from pathlib import Path
 
 import boto3
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
@@ -263,21 +265,171 @@ def test_archives_that_attack_are_refused(tmp_path):
     assert found.files == [] and "cannot be read" in found.refused[0]["reason"]
 
 
-def test_a_link_out_of_the_source_is_refused(tmp_path):
+def test_a_submissions_link_that_leads_out_is_refused_and_a_datasets_is_followed(tmp_path):
     secret = tmp_path / "secret.json"
     secret.write_text(json.dumps(ROWS))
+    with zipfile.ZipFile(tmp_path / "secret.zip", "w") as archive:
+        archive.writestr("nlp/causal-reasoning/prediction.json", json.dumps(ROWS))
     folder = tmp_path / "m/nlp/commonsense-reasoning"
     folder.mkdir(parents=True)
-    (folder / "prediction.json").symlink_to(secret)
+    for name in ("prediction.json", "annotation.json"):
+        (folder / name).symlink_to(secret)
+    (tmp_path / "m/a.zip").symlink_to(tmp_path / "secret.zip")
+    ring = tmp_path / "m/nlp/legal-question-answering/prediction.json"
+    ring.parent.mkdir()
+    ring.symlink_to(ring)
+    behind = tmp_path / "m/nlp/abductive-reasoning"
+    behind.symlink_to(folder)
     found = discover(str(tmp_path / "m"), "predictions", CATALOGUE)
     assert found.files == []
-    assert "leads out" in found.refused[0]["reason"]
+    reasons = sorted(row["reason"] for row in found.refused)
+    told = ("a link leads out", "a link leads out", "it lies behind", "the link leads nowhere")
+    assert all(r.startswith(t) for r, t in zip(reasons, told, strict=True))
+    references = discover(str(tmp_path / "m"), "references", CATALOGUE)
+    assert [file.task_id for file in references.files] == ["language.commonsense-reasoning"]
+
+
+@pytest.fixture
+def picture(bench, tmp_path):
+    """A task of images with one good prediction, 0.png; and a picture that is not the model's."""
+    task_id = bench.add_task(
+        "Denoising",
+        "psnr",
+        dict.fromkeys(range(3), "0.png"),
+        modality="image",
+        paradigm="generation",
+    )
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (16, 12), "red").save(secret)
+    folder = bench.predict("m", task_id, {0: "0.png"}).parent
+    Image.new("RGB", (16, 12)).save(bench.dataset / "image/generation/denoising/0.png")
+    Image.new("RGB", (16, 12)).save(folder / "0.png")
+    return task_id, folder, secret
+
+
+def told(bench, task_id, rows) -> dict[str, str]:
+    """Reasons of the refused rows, by instance; the first one is to be good, and scored."""
+    bench.predict("m", task_id, {0: "0.png"} | rows)
+    found = bench.score("m")[task_id, "corrected"]
+    assert (found["status"], found["n_scored"]) == ("scored", 1), found
+    assert found["n_unreadable"] == len(rows)
+    return {row["instance_id"]: row["reason"] for row in refused(Store(bench.store))}
+
+
+def test_files_that_a_submission_only_links_to_are_refused(bench, picture, tmp_path):
+    task_id, folder, secret = picture
+    (folder / "link.png").symlink_to(secret)
+    (folder / "ring.png").symlink_to("ring.png")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames/0.png").symlink_to(secret)
+    (folder / "frames").symlink_to(tmp_path / "frames")
+    reasons = told(bench, task_id, {1: "link.png", 2: "frames/0.png"})
+    assert len(reasons) == 2 and all("leads out" in reason for reason in reasons.values())
+    reasons = told(bench, task_id, {1: "frames", 2: "ring.png"})
+    assert reasons.keys() == {"1", "2"}
+    (folder / "link.png").unlink()
+    (folder / "link.png").symlink_to("0.png")
+    bench.predict("m", task_id, {0: "0.png", 1: "link.png"})
+    assert bench.score("m")[task_id, "corrected"]["n_scored"] == 2
+
+
+def test_a_row_cannot_name_a_file_by_its_place(bench, picture):
+    task_id, _, secret = picture
+    place = {"path": "0.png", "url": str(secret), "member": ""}
+    for document in (
+        {"$file": place},
+        {"path": "0.png", "$file": place},
+        {"path": "0.png", "mask": {"$files": [place]}},
+    ):
+        reasons = told(bench, task_id, {1: document})
+        assert list(reasons) == ["1"]
+    assert "reserved" in reasons["1"]
+
+
+@pytest.mark.parametrize("how", ["value", "text", "nested text", "in a list"])
+def test_a_structure_cannot_name_a_file(bench, tmp_path, how):
+    secret = tmp_path / "secret.npy"
+    np.save(secret, np.ones((2, 2)))
+    place = {"path": "secret.npy", "url": str(secret), "member": ""}
+    named = {"mask": {"$file": place}}
+    value = {
+        "value": named,
+        "text": json.dumps(named).replace("$", "\\u0024"),
+        "nested text": json.dumps(json.dumps(named)),
+        "in a list": [[1, 0], named],
+    }[how]
+    good = [[1, 0], [0, 1]]
+    task_id = bench.add_task(
+        "Masks", "dice", {0: good, 1: good}, modality="image", paradigm="comprehension"
+    )
+    bench.predict("m", task_id, {0: good, 1: value})
+    row = bench.score("m")[task_id, "corrected"]
+    assert (row["status"], row["n_scored"], row["n_unreadable"]) == ("scored", 1, 1)
+    assert row["raw_score"] == pytest.approx(50.0)
+    bench.add_task("Masks", "dice", {0: good, 1: value}, modality="image", paradigm="comprehension")
+    bench.predict("m", task_id, {0: good, 1: good})
+    row = bench.score("m")[task_id, "corrected"]
+    assert (row["status"], row["n_instances"]) == ("scored", 1)  # the bad reference is left out
+
+
+def test_a_json_file_of_a_submission_cannot_name_another(bench, tmp_path):
+    boxes = [[0, 0, 4, 4]] * 3
+    secret = tmp_path / "boxes.npy"
+    np.save(secret, np.array(boxes))
+    place = {"path": "boxes.npy", "url": str(secret), "member": ""}
+    task_id = bench.add_task(
+        "Tracks", "success_auc", {0: boxes, 1: boxes}, modality="video", paradigm="comprehension"
+    )
+    folder = bench.predict("m", task_id, {0: boxes, 1: "boxes.json"}).parent
+    (folder / "boxes.json").write_text(json.dumps({"boxes": {"$file": place}}))
+    row = bench.score("m")[task_id, "corrected"]
+    assert (row["n_scored"], row["n_unreadable"]) == (1, 1)
+    (folder / "boxes.json").write_text(json.dumps({"boxes": boxes}))
+    bench.predict("m", task_id, {0: boxes, 1: "boxes.json"})
+    assert bench.score("m")[task_id, "corrected"]["n_scored"] == 2
 
 
 def test_deep_nesting_is_a_damage_not_a_crash():
     found, damage = rows_of(b'[{"id": 1, "prediction": "a"}, ' + b"[" * 200_000)
     assert found == [{"id": 1, "prediction": "a"}]
     assert damage
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("[" * 100_000 + '"]"' + "]" * 100_000, "nested too deeply"),
+        ('{"a":' * 400 + "1" + "}" * 400, "cannot be stored"),
+        ("[" + "9" * 1_000_000 + "]", "infinity"),
+        ("[" + "9" * 25 + ", NaN]", "cannot be stored"),
+    ],
+    ids=["100,000 levels", "400 levels", "a million digits", "25 digits"],
+)
+def test_rows_behind_one_without_end_are_read(bench, bad, reason):
+    good = [[1, 0], [0, 1]]
+    task_id = bench.add_task(
+        "Masks", "dice", dict.fromkeys(range(3), good), modality="image", paradigm="comprehension"
+    )
+    rows = [json.dumps({"id": n, "prediction": good}) for n in (0, 2)]
+    row = f'{{"id": 1, "prediction": {bad}}}'
+    bench.write_prediction("m", task_id, f"[{rows[0]}, {row}, {rows[1]}]")
+    found = bench.score("m")[task_id, "corrected"]
+    assert (found["n_scored"], found["n_unreadable"] + found["n_missing"]) == (2, 1)
+    (told,) = refused(Store(bench.store))
+    assert reason in told["reason"] and told["position"] == 1
+
+
+def test_an_id_that_a_mapping_holds_twice_is_a_duplicate_and_nan_costs_one_row(bench):
+    task_id = bench.add_task("Quiz", "accuracy", dict.fromkeys(range(4), "A"))
+    bench.write_prediction("m", task_id, '{"0": "A", "1": "A", "1": "B", "2": NaN, "3": "A"}')
+    found = bench.score("m")[task_id, "corrected"]
+    counts = [found[f"n_{name}"] for name in ("scored", "duplicate", "unreadable", "missing")]
+    assert counts == [2, 1, 1, 0]
+
+
+def test_utf_16_is_told():
+    with pytest.raises(DamagedFile, match="UTF-16"):
+        list(TaskFileReader(io.BytesIO(json.dumps(ROWS).encode("utf-16")), 1000))
 
 
 def test_sources_that_are_not_there(tmp_path):

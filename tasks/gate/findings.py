@@ -8,10 +8,10 @@ import polars as pl
 
 from tasks.gate.answers import Answers
 from tasks.gate.ground import Instances
-from tasks.gate.listing import LEADS_OUT
 from tasks.gate.measure import Measured
 from tasks.gate.report import Example, Finding, Kind, TaskCheck
 from tasks.ingest.attach import ABSENT, OUTSIDE
+from tasks.ingest.discover import LEADS_OUT
 
 #: Cases that are told of each finding.
 _EXAMPLES = 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -11,13 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 from tasks.files import ARCHIVES, DAMAGED, is_storage_failure, list_archive, open_member
 from tasks.ingest.attach import Attachments
 from tasks.ingest.discover import TaskFile, list_files
-from tasks.ingest.payload import Unreadable
 from tasks.ingest.quarantine import printable
-
-#: Why a file is refused that the submission only links to.
-LEADS_OUT = (
-    "a link leads out of the submission, where nothing is once it is sent: put the file there"
-)
 
 _LOCAL = "file://"
 
@@ -27,13 +20,10 @@ class Listing:
 
     Attributes:
         sizes: bytes of each, by `place`.
-        outside: places of links that lead out of the root.
     """
 
     def __init__(self, fs: Any, root: str) -> None:
         self.sizes: dict[str, int] = {}
-        self.outside: set[str] = set()
-        self._root = Path(root).resolve() if isinstance(fs, LocalFileSystem) else None
         self._used: set[str] = set()
         if fs.isfile(root):
             self._add_archive(_url(fs, root), 0)
@@ -42,10 +32,7 @@ class Listing:
             if path.lower().endswith(ARCHIVES):
                 self._add_archive(_url(fs, path), int(info["size"]))
                 continue
-            where = place(_url(fs, path))
-            self.sizes[where] = int(info["size"])
-            if info.get("outside"):
-                self.outside.add(where)
+            self.sizes[place(_url(fs, path))] = int(info["size"])
 
     def _add_archive(self, url: str, size: int) -> None:
         try:
@@ -74,15 +61,6 @@ class Listing:
         """Places of the files that nothing reads, sorted."""
         return sorted(self.sizes.keys() - self._used)
 
-    def leads_out(self, url: str, member: str) -> bool:
-        """Whether a file is reached through a link that leaves the root."""
-        if member or self._root is None:
-            return False
-        where = place(url)
-        if where in self.sizes:
-            return where in self.outside
-        return not Path(where).resolve().is_relative_to(self._root)  # a link to a folder
-
 
 def place(url: str, member: str = "") -> str:
     """How a file is called in a listing, however its URL is spelt."""
@@ -106,16 +84,13 @@ class SeenFiles(Attachments):
         """Nothing, if the file is there: what is scored once needs no hash.
 
         Raises:
-            Unreadable: when a link leads out of the submission.
-            Others as `tasks.files.open_member`.
+            As `tasks.files.open_member`.
         """
         where = place(url, member)
         if self._listing is None or where not in self._listing.sizes:
             with open_member(url, member):
                 pass
         if self._listing is not None:
-            if self._listing.leads_out(url, member):
-                raise Unreadable(LEADS_OUT)
             self.size += self._listing.take(where)
         return ""
 

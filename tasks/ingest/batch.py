@@ -22,17 +22,16 @@ from tasks.ingest.payload import (
     prediction,
     reference,
     reference_field,
-    structure,
     top_level_reference,
 )
 from tasks.ingest.plain import plain_predictions, plain_references
 from tasks.ingest.quarantine import refusal
-from tasks.ingest.read import DamagedFile, TaskFileReader
+from tasks.ingest.read import BadRow, DamagedFile, TaskFileReader
 from tasks.schema import INSTANCE_SCHEMA, QUARANTINE_SCHEMA, TaskEntry
 from tasks.storage import PARQUET_OPTIONS, Store, quote_name
 
 #: Raise it when a change here alters what is stored for the same bytes: everything is read again.
-READER_VERSION = "2"
+READER_VERSION = "3"
 
 #: Rows, or characters of payload, after which a row group is written: what bounds the memory.
 _GROUP_ROWS = 50_000
@@ -231,6 +230,8 @@ class _Rows:
     def _take(self, columns: _Columns, position: int, row: Any) -> None:
         key: str | None = None
         try:
+            if isinstance(row, BadRow):
+                raise Unreadable(row.reason)
             if not isinstance(row, dict):
                 raise Unreadable("a row must be an object with an id")
             if "id" not in row:
@@ -272,8 +273,7 @@ class _Rows:
             value = _predicted(row)
             if self._attachments is None:
                 return prediction(value), None, None
-        document, path, digest = self._attachments.document(value, self._payload)
-        return structure(document), path, digest
+        return self._attachments.document(value, self._payload)
 
     def _refuse(
         self, reason: str, position: int | None, key: str | None = None, row: Any = None
@@ -286,7 +286,7 @@ class _Rows:
                 task_id=self._file.task_id,
                 position=position,
                 instance_id=key,
-                excerpt=row,
+                excerpt=row.excerpt if isinstance(row, BadRow) else row,
             )
         )
 

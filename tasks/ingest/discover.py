@@ -41,6 +41,18 @@ MEMBER_RATIO = 1_000
 #: Small members may compress by any ratio: a file of zeros is no bomb below this size.
 MEMBER_FREE = 64 * 2**20
 
+#: Why a file is refused that a submission only links to.
+LEADS_OUT = (
+    "a link leads out of the submission, where nothing is once it is sent: put the file there"
+)
+
+#: The same by where the link leads; a dataset's links may lead out.
+_LINKS = {
+    "out": LEADS_OUT,
+    "nowhere": "the link leads nowhere: put the file there",
+    "folder": "it lies behind a link to a folder, which is not followed: put the folder there",
+}
+
 _MODALITIES = {"image", "video", "audio", "3d", "language", "nlp"}
 _PARADIGMS = {"comprehension", "generation"}
 #: Names of folders above a task's.
@@ -49,13 +61,18 @@ _ABOVE = _MODALITIES | _PARADIGMS
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """One task's file. `member` is its name inside the archive at `url`, empty for a plain file."""
+    """One task's file. `member` is its name inside the archive at `url`, empty for a plain file.
+
+    `confined_to` is the local folder that files must lie in which its rows name, links followed;
+    empty where there are no links, or they may lead anywhere.
+    """
 
     task_id: str
     url: str
     member: str
     size: int
     fingerprint: str
+    confined_to: str = ""
 
     @property
     def source(self) -> str:
@@ -132,6 +149,10 @@ def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None
     fs, root = open_source(url)
     result = Discovery()
     places: dict[str, TaskFile] = {}
+    # A dataset is the scoring side's own, and caches of datasets are made of links. What a submission
+    # links to, it could not hold: the references, say.
+    confined = kind == "predictions" and not _remote(fs)
+    folder = os.path.realpath(root) if confined else ""
     for path, member, size, fingerprint, problem in _candidates(fs, root, kind):
         place = member or path[len(root) :].lstrip("/")
         source = f"{_url(fs, path)}!{member}" if member else _url(fs, path)
@@ -149,7 +170,7 @@ def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None
             told = f"{task_id} was already found at {places[task_id].source}: remove one of them"
             result.refused.append(refusal(source, told, model=model, task_id=task_id))
         else:
-            places[task_id] = TaskFile(task_id, _url(fs, path), member, size, fingerprint)
+            places[task_id] = TaskFile(task_id, _url(fs, path), member, size, fingerprint, folder)
     result.files = [places[task_id] for task_id in sorted(places)]
     result.refused += _folders_without_file(fs, root, kind, catalogue, model)
     if not result.files and not result.refused:
@@ -170,32 +191,31 @@ def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
     wanted = FILE_NAMES[kind]
     for path, info in list_files(fs, root):
         name = path.rsplit("/", 1)[-1].lower()
-        if name.endswith(ARCHIVES):
-            yield from _in_archive(fs, path, kind)
-        elif name in wanted:
-            outside = info.get("outside", False)
-            problem = (
-                "the link leads out of the source: put the file itself there" if outside else ""
-            )
+        problem = _LINKS.get(info.get("link", ""), "")
+        if problem == LEADS_OUT and kind == "references":
+            problem = ""
+        if name in wanted or (problem and name.endswith(ARCHIVES)):
             yield path, "", int(info["size"]), _fingerprint(info), problem
+        elif name.endswith(ARCHIVES):
+            yield from _in_archive(fs, path, kind)
 
 
 def list_files(fs: Any, root: str) -> list[tuple[str, dict[str, Any]]]:
-    """Files below a folder with their `size` and what else the storage tells, by path; `outside`
-    marks a link that leads out of a local folder."""
+    """Files below a folder with their `size` and what else the storage tells, by path; those of a
+    local folder as `_walk`."""
     if isinstance(fs, LocalFileSystem):
         return _walk(root)
     return sorted(dict(fs.find(root, detail=True)).items())
 
 
 def _walk(root: str) -> list[tuple[str, dict[str, Any]]]:
-    """Files below a local folder with size and time of change, by path; `outside` marks a link
-    that leads out of the folder. Links to folders are not followed.
+    """Files below a local folder with size and time of change, by path; `link` is a key of `_LINKS`.
+    Links to folders are not followed; task files in them are told.
 
     A night looks at every file of every model, so each costs one directory entry and one stat.
     """
     found: list[tuple[str, dict[str, Any]]] = []
-    real_root = Path(root).resolve()
+    real_root = os.path.realpath(root)
     waiting = [root]
     while waiting:
         folder = waiting.pop()
@@ -205,14 +225,26 @@ def _walk(root: str) -> list[tuple[str, dict[str, Any]]]:
                     waiting.append(entry.path)
                     continue
                 info: dict[str, Any] = {}
-                if entry.is_symlink():
-                    target = Path(entry.path).resolve()
-                    if not target.is_file():
+                if follow := entry.is_symlink():
+                    if Path(entry.path).is_dir():
+                        inside = (Path(entry.path, *name) for name in FILE_NAMES.values())
+                        behind = {"size": 0, "mtime": 0, "link": "folder"}
+                        found += [(str(path), behind) for path in inside if path.is_file()]
                         continue
-                    info["outside"] = not target.is_relative_to(real_root)
-                stat = entry.stat()
+                    follow = Path(entry.path).is_file()
+                    if not follow:
+                        info["link"] = "nowhere"
+                    elif not is_inside(entry.path, real_root):
+                        info["link"] = "out"
+                stat = entry.stat(follow_symlinks=follow)
                 found.append((entry.path, info | {"size": stat.st_size, "mtime": stat.st_mtime}))
     return sorted(found, key=lambda file: file[0])
+
+
+def is_inside(path: str | Path, folder: str) -> bool:
+    """Whether a local path is below a folder (a real path), links followed."""
+    # Not Path.resolve, which raises for links in a ring.
+    return Path(os.path.realpath(path)).is_relative_to(folder)
 
 
 def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import msgspec
+import orjson
+
+from tasks.media import RESERVED, names_files
 
 #: Reference fields by annotation type (lower-cased), as the published data has them; a dot goes in.
 _FIELDS_BY_TYPE = {
@@ -87,9 +89,19 @@ def reference(output: Any, task_type: str, numeric: bool) -> Payload:
     return _scalar(value, "the reference")
 
 
-def structure(value: Any) -> Payload:
-    """A structure (boxes, masks, files by reference ...) as a JSON document. Raises `Unreadable`."""
-    return Payload("json", json=_json(value))
+def structure(value: Any, file: dict[str, Any] | None = None) -> Payload:
+    """A structure (boxes, masks ...) as a JSON document.
+
+    Args:
+        file: the file or folder that was found for the value, and goes into its document.
+
+    Raises:
+        Unreadable: when it cannot be stored, or names a file by itself.
+    """
+    document = _json(value)
+    if '"$file' in document and names_files(value):
+        raise Unreadable(RESERVED)
+    return Payload("json", json=document if file is None else _json(value | file))
 
 
 def top_level_reference(row: dict[str, Any]) -> Any:
@@ -164,13 +176,14 @@ def checked(text: str) -> str:
 
 def _json(value: Any) -> str:
     try:
-        encoded = msgspec.json.encode(value).decode()
-        # NaN and infinities would be written as null: a structure that holds them is no JSON.
-        if "null" in encoded and _has_nonfinite(value):
-            raise Unreadable("the structure holds NaN or an infinity")
-        return encoded
-    except (UnicodeEncodeError, RecursionError) as error:
-        raise Unreadable(f"the structure cannot be stored ({type(error).__name__})") from None
+        # No more than 254 levels deep: what reads it later has less of the stack left than there is.
+        encoded = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise Unreadable(f"the structure cannot be stored ({error})") from None
+    # NaN and infinities are written as null: a structure that holds them is no JSON.
+    if "null" in encoded and _has_nonfinite(value):
+        raise Unreadable("the structure holds NaN or an infinity")
+    return encoded
 
 
 def _has_nonfinite(value: Any) -> bool:

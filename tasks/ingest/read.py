@@ -2,7 +2,7 @@
 
 A small valid file is parsed at once (orjson). A large or damaged one is decoded row by row from a
 sliding window: memory stays flat, every row before a damage is kept, and values that strict JSON
-knows nothing of (NaN, lone surrogates) cost their own row only.
+knows nothing of (NaN, lone surrogates, numbers without end, very deep ones) cost their own row only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import orjson
@@ -24,7 +25,26 @@ _LONGEST_ROW = 256 * 2**20
 
 _DATA = re.compile(r'"data"\s*:\s*\[')
 _BETWEEN = re.compile(r"[\s,]*")
+_BEFORE = codecs.BOM_UTF8 + b" \t\r\n"
+#: What UTF-16 begins with, decoded as UTF-8 with surrogates in place of what is none.
+_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 _FIELD = r'"{}"\s*:\s*("(?:[^"\\]|\\.)*")'
+
+
+#: What the end of a value is found by, without decoding it.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+_decode = json.JSONDecoder().raw_decode
+#: Python makes no integer of more than 4,300 digits.
+_decode_long_numbers = json.JSONDecoder(parse_int=float).raw_decode
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """Stands for a row that cannot be decoded, when those after it can."""
+
+    reason: str
+    excerpt: str
 
 
 class DamagedFile(ValueError):
@@ -60,7 +80,7 @@ class TaskFileReader:
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[Any]:
-        """The rows as they were parsed.
+        """The rows as they were parsed, a `BadRow` for one that cannot be.
 
         Raises:
             DamagedFile: after the last good row, when something follows that cannot be read.
@@ -80,13 +100,13 @@ class TaskFileReader:
         try:
             document = orjson.loads(data.removeprefix(codecs.BOM_UTF8))
         except orjson.JSONDecodeError:
-            return None
+            return _mapping(data) if data.lstrip(_BEFORE).startswith(b"{") else None
         if isinstance(document, dict):
             self.task_type = _text(document.get("type"))
             self.title = _text(document.get("task"))
             rows = document.get("data")
-            if rows is None and not {"task", "type", "skill"} & document.keys():
-                return [{"id": key, "prediction": value} for key, value in document.items()]
+            if rows is None and (mapping := _mapping(data)) is not None:
+                return mapping
         else:
             rows = document
         if not isinstance(rows, list):
@@ -98,7 +118,6 @@ class TaskFileReader:
         window = _Window(self)
         start = window.skip_to_rows()
         self.task_type, self.title = window.header_field("type"), window.header_field("task")
-        decode = json.JSONDecoder().raw_decode
         position, number = start, 0
         while True:
             position = _BETWEEN.match(window.text, position).end()  # type: ignore[union-attr]
@@ -110,9 +129,7 @@ class TaskFileReader:
             if window.text[position] == "]":
                 break
             try:
-                row, end = decode(window.text, position)
-            except RecursionError:
-                raise DamagedFile(f"row {number} is nested too deeply") from None
+                row, end = _decode_row(window.text, position)
             except ValueError as error:
                 if len(window.text) - position < _LONGEST_ROW and window.grow(position):
                     position = 0
@@ -162,6 +179,8 @@ class _Window:
 
     def skip_to_rows(self) -> int:
         """Where the first row begins."""
+        if self.text.startswith(_UTF_16):
+            raise DamagedFile("the file is UTF-16: save it as UTF-8")
         stripped = self.text.lstrip()
         if not stripped:
             raise DamagedFile("the file is empty")
@@ -183,6 +202,54 @@ class _Window:
         """Reads the file to its end, for the hash."""
         while self._reader._read_bytes(_WINDOW):
             pass
+
+
+def _decode_row(text: str, position: int) -> tuple[Any, int]:
+    """The value at a position, or a `BadRow`, and where it ends. Raises `ValueError` on damage."""
+    try:
+        return _decode(text, position)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        end = _end_of(text, position)
+        return BadRow(
+            "the row is nested too deeply", text[position : min(end, position + 200)]
+        ), end
+    except ValueError:  # an integer without end
+        return _decode_long_numbers(text, position)
+
+
+def _end_of(text: str, position: int) -> int:
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(text, position):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth == 0:
+            return found.end()
+    raise ValueError("nested too deeply, and not closed")
+
+
+def _mapping(data: bytes) -> list[Any] | None:
+    """Rows of a file that maps ids to predictions, those of an id that occurs twice too; None when
+    it is another file, or damaged."""
+    outermost: list[tuple[str, Any]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal outermost
+        outermost = pairs  # those of the whole file come last
+        return dict(pairs)
+
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    try:
+        document = json.loads(text, object_pairs_hook=keep, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or {"task", "type", "skill", "data"} & document.keys():
+        return None
+    return [{"id": key, "prediction": value} for key, value in outermost]
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -158,8 +158,7 @@ def _with_payload(file: TaskFile, catalogue: Catalogue) -> str:
 
 
 def _fingerprinted(file: TaskFile, catalogue: Catalogue) -> TaskFile:
-    fingerprint = _with_payload(file, catalogue)
-    return TaskFile(file.task_id, file.url, file.member, file.size, fingerprint)
+    return replace(file, fingerprint=_with_payload(file, catalogue))
 
 
 def _in_batches(files: Sequence[TaskFile]) -> list[list[TaskFile]]:

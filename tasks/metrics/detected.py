@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tasks.media import Refused, is_file, load_array
+from tasks.media import Refused, decode_arrived, is_file, load_array
 from tasks.metrics.boxes import (
     Bools,
     Floats,
@@ -77,7 +77,7 @@ def value_of(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return msgspec.json.decode(value)
+        return decode_arrived(value)
     except (msgspec.DecodeError, RecursionError):
         raise Refused(f"expected a structure, found the text {value!r:.60}") from None
 

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tasks.media import Refused, is_file, load_array, name_of, read_bytes
+from tasks.media import Refused, decode_arrived, is_file, load_array, name_of, read_bytes
 from tasks.metrics.base import MeanMetric, StructureMetric, register
 
 Floats = npt.NDArray[np.float64]
@@ -37,8 +37,8 @@ def _document(value: Any) -> Any:
     if not (is_file(value) and name_of(value).lower().endswith(".json")):
         return value
     try:
-        return msgspec.json.decode(read_bytes(value))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_arrived(read_bytes(value))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"{name_of(value)} is no JSON ({error})") from None
 
 
