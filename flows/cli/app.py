@@ -525,9 +525,7 @@ def site(
 @app.command()
 def export(
     store: StoreOption = "store",
-    to: Annotated[
-        str, typer.Option("--to", "-o", help="File or URL; - is standard output.")
-    ] = "-",
+    to: Annotated[str, typer.Option("--to", "-o", help="File or URL; - is standard output.")] = "-",
     everything: Annotated[
         str | None,
         typer.Option("--all", help="Write every published table into this folder or URL instead."),
