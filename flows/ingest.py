@@ -11,7 +11,9 @@ from flows.artifacts import tag_run
 from flows.options import IngestReport
 from flows.runtime import Pool, Work, means, run_all, sole_writer
 from tasks.catalog import Catalogue
+from tasks.errors import UserError
 from tasks.ingest import BatchResult, Plan, finish, ingest_batch, list_submissions, plan
+from tasks.ingest.discover import shown
 from tasks.storage import Store
 
 
@@ -51,16 +53,23 @@ def ingest(
         means(catalogue_files, base_catalogue, workers, dask) as use,
     ):
         store, catalogue = Store(store_url), use.catalogue
-        plans = []
+        plans: list[Plan] = []
+        refused: list[IngestReport] = []
         if dataset is not None:
             plans.append(plan(store, "references", None, dataset, catalogue, force=force))
         if submissions is not None:
-            plans += [
-                plan(store, "predictions", found.model, found.url, catalogue, force=force)
-                for found in list_submissions(submissions)
-                if models is None or found.model in models
-            ]
-        return _run(store, plans, catalogue, use.pool)
+            for found in list_submissions(submissions):
+                if models is not None and found.model not in models:
+                    continue
+                try:
+                    todo = plan(
+                        store, "predictions", found.model, found.url, catalogue, force=force
+                    )
+                except UserError as error:  # of one submission: the others go on
+                    refused.append(IngestReport(shown(found.model), failures=[str(error)]))
+                else:
+                    plans.append(todo)
+        return _run(store, plans, catalogue, use.pool) + refused
 
 
 def _run(store: Store, plans: list[Plan], catalogue: Catalogue, pool: Pool) -> list[IngestReport]:

@@ -30,6 +30,8 @@ PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 1
 
 #: What a local write is called until it is whole.
 _ASIDE = re.compile(r"\.[0-9a-f]{32}\.tmp$")
+#: File systems take names of 255 bytes; those of the files of a model, and asides, have a suffix.
+_LONGEST_NAME = 200
 #: S3 requests are tried so often, with waits that double up to 20 s: an outage of a minute passes.
 #: The user's own settings (AWS_MAX_ATTEMPTS, fsspec's) go first.
 if "AWS_MAX_ATTEMPTS" not in os.environ:
@@ -46,6 +48,20 @@ def quote_name(name: str) -> str:
     """
     quoted = quote(name, safe="")
     return quoted.replace(".", "%2E", 1) if quoted.startswith(".") else quoted
+
+
+def misfit(name: str) -> str:
+    """Why a name cannot be that of a model, or of a file in a store; empty when it can."""
+    try:
+        length = len(quote_name(name))
+    except UnicodeEncodeError:
+        return "the name is not valid Unicode"
+    if length > _LONGEST_NAME:
+        told = f"the name is too long: {length} bytes as the name of a file"
+        return (
+            f"{told}, in which all but letters, digits, - and _ take 3 or more; {_LONGEST_NAME} fit"
+        )
+    return ""
 
 
 def unquote_name(quoted: str) -> str:

@@ -3,6 +3,8 @@ second run does nothing."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 
 import httpx
@@ -73,6 +75,31 @@ def test_nightly_runs_on_a_real_server_and_again_without_work(filled, server):
     again = nightly(filled.store, **filled.arguments())
     assert again.scored_tasks == 0
     assert levels(filled.store)["good"] == pytest.approx((100.0, 100.0, 100.0, 75.0))
+
+
+def test_models_whose_names_do_not_fit_are_refused_and_the_others_scored(filled, server):
+    good = filled.submissions / "good"
+    for folder, name in (("long", "n" * 300), ("wide", "\u6a21" * 40), ("fits", "\u6a21" * 22)):
+        shutil.copytree(good, filled.submissions / folder)
+        (filled.submissions / folder / "model.json").write_text(json.dumps({"name": name}))
+    shutil.copytree(good, filled.submissions / "bytes\udcff")
+    (filled.submissions / "odd").mkdir()
+    (filled.submissions / "odd/model.json").mkdir()
+    past = filled.root / (60 * "\u7d50" + ".csv")
+    names = ("Past", "p" * 300)
+    past.write_text(
+        "task_id,model,raw_score\n" + "".join(f"language.words,{n},50\n" for n in names)
+    )
+    report = nightly(filled.store, **filled.arguments(), workers=2, results=[str(past)])
+    assert len(report.failures) == 3
+    assert sum("the name is too long" in failure for failure in report.failures) == 2
+    assert sum("not valid Unicode" in failure for failure in report.failures) == 1
+    assert levels(filled.store).keys() == {"good", "bad", "\u6a21" * 22, "Past"}
+    (told,) = report.imports
+    assert (told["models"], told["refused"]) == (1, 1)
+    with connect(Store(filled.store)) as database:
+        reasons = database.execute("SELECT reason FROM quarantine WHERE stage = 'import'")
+        assert "too long" in reasons.fetchall()[0][0]
 
 
 def test_one_changed_prediction_file_scores_one_task(filled, server):

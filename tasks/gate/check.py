@@ -17,7 +17,7 @@ from tasks.gate.report import Cost, Example, Finding, Kind, Report, TaskCheck, m
 from tasks.gate.scratch import scratch_store
 from tasks.gate.task import TaskChecker
 from tasks.ingest import discover, open_source
-from tasks.ingest.discover import model_name
+from tasks.ingest.discover import check_model_name, model_name
 from tasks.schema import Manifest
 from tasks.storage import Store
 
@@ -51,11 +51,12 @@ def check_submission(
         progress: called with (stage, done, total); stages are `tasks`, and `files` inside a task.
 
     Raises:
-        UserError: when the submission or the dataset does not exist.
+        UserError: when the submission or the dataset does not exist, or no model can be called that.
         StorageFailure: when a storage fails.
     """
     fs, root = open_source(source)
     model = model_name(fs, root)
+    check_model_name(model)
     with scratch_store() as scratch:
         ground = _ground(store_url, dataset, catalogue, scratch)
         found = discover(source, "predictions", catalogue, model)

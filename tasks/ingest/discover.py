@@ -26,10 +26,11 @@ from tasks.files import (
     is_storage_failure,
     list_archive,
     open_member,
+    read_member,
     reading_together,
 )
 from tasks.ingest.quarantine import printable, refusal
-from tasks.storage import file_system
+from tasks.storage import file_system, misfit
 from tasks.timeout import read_timeout, within
 
 #: Names of the files that hold a task's rows, the usual one first.
@@ -52,6 +53,9 @@ _LINKS = {
     "nowhere": "the link leads nowhere: put the file there",
     "folder": "it lies behind a link to a folder, which is not followed: put the folder there",
 }
+
+#: Bytes of a model.json beyond which it is none.
+_MODEL_LIMIT = 2**20
 
 _MODALITIES = {"image", "video", "audio", "3d", "language", "nlp"}
 _PARADIGMS = {"comprehension", "generation"}
@@ -135,6 +139,19 @@ def model_name(fs: Any, path: str) -> str:
     if own.lower().endswith(ARCHIVES) and not fs.isdir(path):
         return _without_suffix(own)
     return _name_in_file(fs, f"{path}/model.json") or own
+
+
+def check_model_name(model: str) -> None:
+    """Raises `UserError` when a store cannot hold a model of that name."""
+    if reason := misfit(model):
+        raise UserError(
+            f"{shown(model)}: {reason}", "rename the submission, or name it in its model.json"
+        )
+
+
+def shown(model: str) -> str:
+    """A model's name for a message, whatever it is: cut, and with escapes for what is no Unicode."""
+    return printable(model if len(model) <= 60 else f"{model[:60]} ...")
 
 
 @reading_together()
@@ -422,8 +439,12 @@ def _fingerprint(info: dict[str, Any]) -> str:
 
 def _name_in_file(fs: Any, path: str) -> str | None:
     try:
-        value = msgspec.json.decode(fs.cat_file(path))
-    except (FileNotFoundError, msgspec.DecodeError, NotADirectoryError):
+        own = read_member(fs.unstrip_protocol(path) if _remote(fs) else path, "", _MODEL_LIMIT)
+        value = msgspec.json.decode(own)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    except Exception as error:
+        _raise_if_it_may_pass(error)
         return None
     name = value.get("name") if isinstance(value, dict) else None
     return name if isinstance(name, str) and name.strip() else None

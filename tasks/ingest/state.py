@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tasks.catalog import Catalogue
 from tasks.ingest.batch import READER_VERSION, BatchResult
-from tasks.ingest.discover import TaskFile, discover
+from tasks.ingest.discover import TaskFile, check_model_name, discover
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.storage import Store, quote_name
 from tasks.superseded import drop_superseded
@@ -64,8 +64,10 @@ def plan(
     """Compares a source with what the store has of it, by the files' cheap fingerprints.
 
     Raises:
-        UserError: when the source does not exist.
+        UserError: when the source does not exist, or the store cannot hold a model of that name.
     """
+    if model is not None:
+        check_model_name(model)
     result = Plan(kind, model, source)
     before = store.read_struct(Manifest, *result.folder, "manifest.json") or Manifest(kind=kind)
     found = discover(source, kind, catalogue, model)

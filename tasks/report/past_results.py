@@ -7,6 +7,7 @@ quarantine with their place and the reason, the rest goes on.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import os
@@ -24,7 +25,7 @@ from tasks.errors import UserError
 from tasks.report.formulas import meant
 from tasks.report.workbook import SPECIALISTS, Figure, Misplaced, read_workbook
 from tasks.schema import QUARANTINE_SCHEMA, TASK_SCORE_SCHEMA
-from tasks.storage import Store, file_system, quote_name, unquote_name
+from tasks.storage import Store, file_system, misfit, quote_name, unquote_name
 from tasks.version import SCORER_VERSION
 
 PROFILES = ("corrected", "published")
@@ -157,7 +158,9 @@ def import_past_results(
             store.delete(*place)
         else:
             store.write_table(after.to_arrow().cast(TASK_SCORE_SCHEMA), *place)
-    place = ("quarantine", "import", f"{quote_name(name)}.parquet")
+    # A name that does not fit by what is the same in each run.
+    own = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    place = ("quarantine", "import", f"{own if misfit(name) else quote_name(name)}.parquet")
     if results.refused.is_empty():
         store.delete(*place)
     else:
@@ -240,6 +243,8 @@ def _task(figure: Figure, catalogue: Catalogue) -> Task | None:
     """The task that a figure belongs to, under its own metric."""
     if not figure.model:
         raise _Refused("no model is named")
+    if reason := misfit(figure.model):
+        raise _Refused(f"no model can be called that: {reason}")
     if figure.model == SPECIALISTS:
         raise _Refused(f"{SPECIALISTS} is not a model: specialists belong into a catalogue file")
     names = [name for name in (figure.task_name, figure.short_name) if fold(name)]
