@@ -419,6 +419,13 @@ def test_rows_behind_one_without_end_are_read(bench, bad, reason):
     assert reason in told["reason"] and told["position"] == 1
 
 
+def test_an_id_may_be_any_whole_number(bench):
+    task_id = bench.add_task("Quiz", "accuracy", {0: "A", 10**400: "A"})
+    bench.predict("m", task_id, {0: "A", 10**400: "A", -(10**30): "A"})
+    found = bench.score("m")[task_id, "corrected"]
+    assert (found["n_scored"], found["n_extra"]) == (2, 1)
+
+
 def test_an_id_that_a_mapping_holds_twice_is_a_duplicate_and_nan_costs_one_row(bench):
     task_id = bench.add_task("Quiz", "accuracy", dict.fromkeys(range(4), "A"))
     bench.write_prediction("m", task_id, '{"0": "A", "1": "A", "1": "B", "2": NaN, "3": "A"}')

@@ -56,7 +56,7 @@ def instance_id(value: Any) -> str:
     if isinstance(value, str):
         if value:
             return checked(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    elif type(value) is int or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise Unreadable(f"the id must be a text or a number, found {_name(value)}")
 
