@@ -43,6 +43,12 @@ _REMOTE_BLOCK, _ARCHIVE_BLOCK = 4 * 2**20, 2**17
 _KEPT = 8
 #: Compressed tars are unpacked to a temporary file up to this size, larger ones read in turn.
 _UNPACKED_LIMIT = 8 * 2**30
+#: A member of an archive is refused when it unpacks to more than this, or grows beyond this ratio.
+MEMBER_LIMIT = 8 * 2**30
+MEMBER_RATIO = 1_000
+#: Small members may compress by any ratio: a file of zeros is no bomb below this size.
+MEMBER_FREE = 64 * 2**20
+BEYOND = "beyond the limit for archives"
 #: Archives are held in memory up to this size when they are unpacked.
 _IN_MEMORY = 32 * 2**20
 
@@ -121,6 +127,15 @@ class Entry(NamedTuple):
     plain: bool
 
 
+def is_bomb(size: int, packed: int) -> bool:
+    """Whether a member of an archive is refused for the bytes that it unpacks to.
+
+    Args:
+        packed: bytes that it takes in the archive; the same as `size` where that says nothing.
+    """
+    return size > MEMBER_LIMIT or (size > MEMBER_FREE and size > packed * MEMBER_RATIO)
+
+
 def list_archive(url: str) -> list[Entry]:
     """The members of an archive. Raises as `open_member`."""
     return _archive(url).entries()
@@ -197,15 +212,19 @@ class _Zip:
         return [
             Entry(i.filename, i.file_size, i.compress_size, i.CRC, plain=True)
             for i in self._zip.infolist()
-            if not i.is_dir()
+            if not i.filename.endswith("/")
         ]
 
     def open(self, member: str) -> BinaryIO:
         self._storage.allow_another_file()
         try:
-            return cast(BinaryIO, self._zip.open(member))
+            info = self._zip.getinfo(member)
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, "no such member", member) from None
+        if is_bomb(info.file_size, info.compress_size):
+            raise zipfile.BadZipFile(f"it unpacks to {info.file_size:,} bytes: {BEYOND}")
+        try:
+            return cast(BinaryIO, self._zip.open(info))
         except (RuntimeError, NotImplementedError) as error:  # encrypted, packed in an unknown way
             raise zipfile.BadZipFile(str(error)) from None
 
@@ -226,7 +245,7 @@ class _Tar:
 
     def entries(self) -> list[Entry]:
         return [
-            Entry(m.name, m.size, m.size, None, m.isfile())
+            Entry(m.name, m.size, m.size, None, m.isfile() and not m.issparse())
             for m in self._members.values()
             if not m.isdir()
         ]
@@ -234,7 +253,12 @@ class _Tar:
     def open(self, member: str) -> BinaryIO:
         self._storage.allow_another_file()
         known = self._members.get(member)
-        found = None if known is None else self._tar.extractfile(known)
+        try:
+            found = None if known is None else self._tar.extractfile(known)
+        except (KeyError, RecursionError):  # a link to nothing, or to itself
+            found = None
+        if known is not None and (known.issparse() or is_bomb(known.size, known.size)):
+            raise tarfile.ReadError(f"it unpacks to {known.size:,} bytes: {BEYOND}")
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such member", member)
         return cast(BinaryIO, found)
@@ -251,21 +275,30 @@ def _buffered(file: io.RawIOBase) -> BinaryIO:
 
 def _unpacked(packed: BinaryIO) -> BinaryIO:
     """The content of a gzip in a temporary file: in the packed one, a step back would be a new
-    start. The file itself when it is none, too large or too damaged to be unpacked at once."""
+    start. The file itself when it is none, too large or too damaged to be unpacked at once.
+
+    Raises:
+        tarfile.ReadError: when it grows beyond all measure.
+    """
     magic = packed.read(2)
     packed.seek(0)
     if magic != b"\x1f\x8b":
         return packed
     unpacked = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - lives as long as the tar
+    size, bomb = 0, False
     with suppress(*DAMAGED), GzipFile(fileobj=packed) as content:
         while chunk := content.read(_CHUNK):
             unpacked.write(chunk)
-            if unpacked.tell() > _UNPACKED_LIMIT:
+            size = unpacked.tell()
+            bomb = size <= _UNPACKED_LIMIT and is_bomb(size, packed.tell())
+            if bomb or size > _UNPACKED_LIMIT:
                 break
         else:
             unpacked.seek(0)
             return cast(BinaryIO, unpacked)
     unpacked.close()
+    if bomb:
+        raise tarfile.ReadError(f"it unpacks to more than {size:,} bytes: {BEYOND}")
     packed.seek(0)
     return packed
 

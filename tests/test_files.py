@@ -258,6 +258,37 @@ def test_few_archives_are_open_at_once_and_none_at_the_end(tmp_path):
     assert descriptors() == before
 
 
+def test_members_that_are_links_to_nothing_or_grow_without_measure_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, kind, target in (
+            ("nothing", tarfile.SYMTYPE, "../../absent"),
+            ("ring", tarfile.SYMTYPE, "ring"),
+            ("hard", tarfile.LNKTYPE, "hard"),
+            ("device", tarfile.CHRTYPE, ""),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, target
+            archive.addfile(entry)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb", bytes(80 * 2**20))
+        unnamed = zipfile.ZipInfo("x")
+        unnamed.filename = ""
+        archive.writestr(unnamed, b"1")
+    with reading_together():
+        for name in ("nothing", "ring", "hard", "device"):
+            with pytest.raises(Refused):
+                read_bytes(value(tmp_path / "a.tar", name))
+        with pytest.raises(Refused, match="beyond the limit"):
+            read_bytes(value(tmp_path / "a.zip", "bomb"))
+        assert {entry.name for entry in list_archive(str(tmp_path / "a.zip"))} == {"bomb", ""}
+
+
+def test_a_packed_tar_that_grows_without_measure_is_refused(tmp_path):
+    (tmp_path / "a.tgz").write_bytes(tarred({"zeros": bytes(100 * 2**20)}, "w:gz"))
+    with pytest.raises(tarfile.ReadError, match="beyond the limit"):
+        list_archive(str(tmp_path / "a.tgz"))
+
+
 def test_damaged_members_are_refused_and_others_read(tmp_path):
     content = {name: b"%d" % number * 900 for number, name in enumerate(NAMES)}
     packed = zipped(content)

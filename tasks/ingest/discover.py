@@ -22,7 +22,9 @@ from tasks.catalog import Catalogue
 from tasks.errors import UserError
 from tasks.files import (
     ARCHIVES,
+    BEYOND,
     DAMAGED,
+    is_bomb,
     is_storage_failure,
     list_archive,
     open_member,
@@ -35,12 +37,6 @@ from tasks.timeout import read_timeout, within
 
 #: Names of the files that hold a task's rows, the usual one first.
 FILE_NAMES = {"references": ("annotation.json",), "predictions": ("prediction.json",)}
-
-#: An archive member is refused when it unpacks to more than this, or grows beyond this ratio.
-MEMBER_LIMIT = 8 * 2**30
-MEMBER_RATIO = 1_000
-#: Small members may compress by any ratio: a file of zeros is no bomb below this size.
-MEMBER_FREE = 64 * 2**20
 
 #: Why a file is refused that a submission only links to.
 LEADS_OUT = (
@@ -279,8 +275,8 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
         problem = ""
         if not plain or name.startswith(("/", "\\")) or ".." in parts:
             problem = "the member's path leaves the archive or is a link: pack plain files"
-        elif size > MEMBER_LIMIT or (size > MEMBER_FREE and size > packed * MEMBER_RATIO):
-            problem = f"the member unpacks to {size:,} bytes: beyond the limit for archives"
+        elif is_bomb(size, packed):
+            problem = f"the member unpacks to {size:,} bytes: {BEYOND}"
         mark = f"tar:{whole}:{name}:{size}" if crc is None else f"zip:{crc:08x}:{size}"
         yield path, name, size, mark, problem
 
