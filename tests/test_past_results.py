@@ -21,7 +21,7 @@ from tasks.errors import UserError
 from tasks.report.past_results import import_past_results, read_past_results
 from tasks.report.workbook import HEADER, SHEETS, SPECIALISTS, write_workbook
 from tasks.schema import QUARANTINE_SCHEMA, TASK_SCORE_SCHEMA
-from tasks.storage import Store, quote_name
+from tasks.storage import Store, misfit, quote_name
 
 AUDIO = Path(__file__).parent.parent / "examples" / "published-audio"
 CATALOGUE = load_catalogue()
@@ -140,11 +140,12 @@ NAMES = st.one_of(
             "No",
             "Metrics",
             "_x0041_",
+            "a\x00\x1b[2Jb",
         ]
     ),
     st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=30)
     .map(str.strip)
-    .filter(lambda name: name not in ("", SPECIALISTS)),
+    .filter(lambda name: name not in ("", SPECIALISTS) and not misfit(name)),
 )
 
 
@@ -185,6 +186,7 @@ def task_scores(draw) -> list[dict]:
 
 @settings(max_examples=20, deadline=None)
 @example(rows=[row_of("_x0041_"), row_of("=SUM(A1:A9)"), row_of("No"), row_of("_x005F_x0041_")])
+@example(rows=[row_of("a\x00\x1b[2Jb"), row_of("_x001B_")])
 @given(rows=task_scores())
 def test_what_a_workbook_was_written_from_is_read_back(rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("book") / "results.xlsx"
@@ -227,7 +229,7 @@ def test_no_name_becomes_a_formula(tmp_path):
         assert heading.data_type == "s"
 
 
-@pytest.mark.parametrize("name", [SPECIALISTS, " padded ", "bell\a"])
+@pytest.mark.parametrize("name", [SPECIALISTS, " padded "])
 def test_names_that_a_workbook_cannot_hold_are_refused(tmp_path, name):
     row = {"model": name, "task_id": "x", "metric_id": "accuracy", "status": "unsupported"}
     with pytest.raises(UserError):

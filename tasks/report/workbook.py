@@ -19,8 +19,9 @@ from typing import Any, BinaryIO
 import polars as pl
 from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.utils import get_column_letter
-from openpyxl.utils.exceptions import IllegalCharacterError, InvalidFileException
+from openpyxl.utils.exceptions import InvalidFileException
 
 from tasks.catalog import Catalogue
 from tasks.catalog.model import fold, modality_of, paradigm_of
@@ -48,8 +49,9 @@ _LONGEST_TITLE = 31
 _FIXED = {"metric": "metrics"} | {fold(name): fold(name) for name in HEADER}
 #: What a spreadsheet program would take for an escaped character (ECMA-376, ST_Xstring).
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
-#: openpyxl takes the escape away in shared strings, but not in those that stand in their cell.
-_ESCAPED = re.compile(r"_x005F_(?=x[0-9A-Fa-f]{4}_)")
+#: openpyxl takes the escape away in shared strings, but not in those that stand in their cell; nor
+#: does it read the control characters that XML cannot hold.
+_ESCAPED = re.compile(r"_x005F_(?=x[0-9A-Fa-f]{4}_)|_x(00[01][0-9A-Fa-f])_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,11 @@ def group_of_sheet(title: str) -> tuple[str, str] | None:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else _ESCAPED.sub("_", str(value)).strip()
+    return "" if value is None else _ESCAPED.sub(_unescaped, str(value)).strip()
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else "_"
 
 
 def _read_sheet(
@@ -324,12 +330,9 @@ def _number_cell(sheet: Any, number: float) -> Any:
 
 def _text_cell(sheet: Any, text: str) -> Any:
     """A cell that holds exactly this text: no formula, whatever it begins with."""
-    try:
-        cell = WriteOnlyCell(sheet, value=_ESCAPE.sub("_x005F_", text))
-    except IllegalCharacterError:
-        raise UserError(
-            f"a workbook cannot hold the control characters of {text!r}", "rename it"
-        ) from None
+    text = _ESCAPE.sub("_x005F_", text)
+    text = ILLEGAL_CHARACTERS_RE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
+    cell = WriteOnlyCell(sheet, value=text)
     cell.data_type = "s"
     # Keeps it text when somebody edits the cell in a spreadsheet program.
     cell.quotePrefix = True
