@@ -16,7 +16,16 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from tasks.files import open_member
-from tasks.media import ARRAY_LIMIT, FILE_LIMIT, Array, Refused, name_of, place_of, refusal_of
+from tasks.media import (
+    ARRAY_LIMIT,
+    FILE_LIMIT,
+    Array,
+    Refused,
+    name_of,
+    place_of,
+    refusal_of,
+    stored_numbers,
+)
 
 #: Bytes of one block, and those of an unpacked file or of rows that are held in memory.
 _BLOCK = 2**24
@@ -84,7 +93,7 @@ def _parquet_blocks(handle: BinaryIO) -> Iterator[Array]:
         handle = _unpacked(handle)  # a step back in a packed member is a new start
     file = pq.ParquetFile(handle, pre_buffer=False)
     rows, width = file.metadata.num_rows, file.metadata.num_columns
-    _expect_size(rows * width, 1)
+    _expect_size(stored_numbers(file.metadata), 1)
     at_once = max(1, 4 * _BLOCK // (8 * max(width, 1)))  # each block costs time for each column
     if rows == 0:
         yield np.empty((0, width))

@@ -174,7 +174,10 @@ def array_of_file(value: Any, key: str | None = None) -> Array:
     try:
         if suffix == ".parquet":
             import polars as pl
+            import pyarrow.parquet as pq
 
+            if 8 * stored_numbers(pq.read_metadata(io.BytesIO(data))) > FILE_LIMIT:
+                raise Refused(f"{name} unpacks to more than {FILE_LIMIT:,} bytes")
             return pl.read_parquet(io.BytesIO(data)).to_numpy()
         if suffix not in (".npy", ".npz"):
             raise Refused(f"{name}: expected .npy, .npz or .parquet")
@@ -194,6 +197,12 @@ def array_of_file(value: Any, key: str | None = None) -> Array:
         raise
     except Exception as error:
         raise Refused(f"{name} is no readable array ({error})") from None
+
+
+def stored_numbers(metadata: Any) -> int:
+    """How many values a Parquet file holds, those inside of lists counted, from its metadata."""
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
 
 
 def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:

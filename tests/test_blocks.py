@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tasks import blocks
+from tasks import blocks, media
 from tasks.blocks import StoredRows, array_blocks
-from tasks.media import Refused
+from tasks.media import Refused, load_array
 from tasks.metrics import Batch, get_metric
 
 SETTINGS = settings(
@@ -62,6 +62,20 @@ def test_blocks_make_up_the_array(tmp_path, array, by_columns, kind):
         assert len(rows) == len(array)
         for row in (0, len(array) - 1, len(array) // 2):
             np.testing.assert_array_equal(rows[row], array[row])
+
+
+def test_a_small_parquet_file_of_endless_columns_or_lists_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(media, "FILE_LIMIT", 8_000)
+    monkeypatch.setattr(blocks, "ARRAY_LIMIT", 1_000)
+    for frame in (
+        pl.DataFrame({f"c{n}": [0.0] * 101 for n in range(10)}),
+        pl.DataFrame({"c": [[0.0] * 101] * 10}),
+    ):
+        frame.write_parquet(tmp_path / "x.parquet")
+        assert (tmp_path / "x.parquet").stat().st_size < 8_000
+        for read in (load_array, joined):
+            with pytest.raises(Refused, match="more than"):
+                read(value(tmp_path / "x.parquet"))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 39, 500])
