@@ -23,7 +23,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from benchmarks.site import publish
 from tasks.catalog import load_catalogue
@@ -300,9 +300,7 @@ def test_filters_narrow_the_board(built, watch):
     ]
     page.get_by_label("Reached at least").select_option("1")
     page.get_by_text("C", exact=True).click()
-    page.wait_for_function(
-        "!document.querySelector('#table thead').textContent.includes('Level 4')"
-    )
+    expect(page.locator("#table thead")).not_to_contain_text("Level 4")
     boards = page.get_by_role("combobox", name="Board").locator("option").all_text_contents()
     found = built.query(
         "SELECT title FROM boards WHERE scope = 'C' "
@@ -374,7 +372,7 @@ def test_links_of_the_synergy_map_choose_tasks(built, watch):
     page = watch.open(built.url("model"))
     page.wait_for_selector("#table tbody tr")
     page.locator(".map a.skill[href*='modality=video']").click()
-    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 1")
+    expect(page.locator("#table tbody tr")).to_have_count(1)
     assert column(page, "Task") == ["Video quiz"]
 
 
@@ -417,7 +415,7 @@ def test_two_models_are_compared(built, watch):
         f"{left:.2f}" in first and f"{right:.2f}" in first and f"{abs(left - right):.2f}" in first
     )
     page.get_by_role("button", name="Swap").click()
-    page.wait_for_function("document.getElementById('name-a').textContent === 'beta'")
+    expect(page.locator("#name-a")).to_have_text("beta")
     swapped = dict(zip(column(page, "Task"), column(page, "A − B"), strict=True))
     turned = str.maketrans("+−", "−+")
     assert swapped == {title: text.translate(turned) for title, text in seen.items()}
@@ -501,7 +499,7 @@ def test_a_hostile_name_is_a_name_like_any_other(built, watch, name):
     draw_charts(page)
     assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
     compare = watch.open(built.url("compare.html", f"a={slug(name)}&b={slug('alpha')}"))
-    compare.wait_for_function("document.getElementById('name-a').textContent !== ''")
+    expect(compare.locator("#name-a")).not_to_be_empty()
     assert compare.locator("#name-a").text_content() == name
 
 

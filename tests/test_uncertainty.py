@@ -61,8 +61,8 @@ def test_an_interval_of_an_unbounded_error_is_unbounded_not_nan() -> None:
 
 @pytest.mark.parametrize("name", list(POPULATIONS))
 def test_intervals_of_task_scores_hold_the_truth(name: str) -> None:
-    # 400 trials: 95 % +- 3.3 points is three standard errors. benchmarks/coverage.py does more.
-    assert 0.915 <= cover_task(name, 200, 400) <= 0.985
+    # 200 trials: 95 % +- 4.6 points is three standard errors. benchmarks/coverage.py does more.
+    assert 0.90 <= cover_task(name, 200, 200) <= 0.995
 
 
 def test_intervals_of_levels_hold_the_truth() -> None:
