@@ -434,6 +434,11 @@ def test_an_id_that_a_mapping_holds_twice_is_a_duplicate_and_nan_costs_one_row(b
     assert counts == [2, 1, 1, 0]
 
 
+def test_a_heading_that_is_no_text_costs_nothing_else():
+    found, damage = rows_of(b'{"task": "a\tb", "type": "\\x", "data": [{"id": 1}]}')
+    assert (found, damage) == ([{"id": 1}], "")
+
+
 def test_utf_16_is_told():
     with pytest.raises(DamagedFile, match="UTF-16"):
         list(TaskFileReader(io.BytesIO(json.dumps(ROWS).encode("utf-16")), 1000))

@@ -196,7 +196,10 @@ class _Window:
         data = _DATA.search(self._head)
         head = self._head[: data.start()] if data else ""
         found = re.search(_FIELD.format(name), head)
-        return json.loads(found[1]) if found else ""
+        try:
+            return json.loads(found[1]) if found else ""
+        except ValueError:  # what looks like a text, but is none
+            return ""
 
     def drain(self) -> None:
         """Reads the file to its end, for the hash."""
