@@ -25,7 +25,7 @@ from gzip import GzipFile
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from tasks.errors import UserError
-from tasks.storage import file_system
+from tasks.storage import file_system, find_files
 from tasks.timeout import FLOOR_RATE, read_timeout, within
 
 T = TypeVar("T")
@@ -143,9 +143,12 @@ def list_archive(url: str) -> list[Entry]:
 
 def _list_folder(url: str) -> list[tuple[str, str]]:
     fs, path = file_system(url)
-    if not fs.isdir(path):
+    try:  # not fs.isdir: a storage that fails is no answer to whether the folder is there
+        found = find_files(fs, path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
         return []
-    return [(str(fs.unstrip_protocol(found)), "") for found in sorted(fs.find(path))]
+    inside = sorted(name for name in found if name.rstrip("/") != str(path).rstrip("/"))
+    return [(str(fs.unstrip_protocol(name)), "") for name in inside]
 
 
 @contextmanager
@@ -367,6 +370,10 @@ class _StorageFile(io.RawIOBase):
         data = self._ahead[self._position : self._position + size]
         if not data and self._position < self._size:
             data = self._call(_read, self._file, self._position, size)
+            if not data and self._size < sys.maxsize:
+                # What was read would be taken for all that there is.
+                told = f"it ended after {self._position:,} of {self._size:,} bytes"
+                raise StorageFailure(f"{self._url}: {told}")
             self._seconds_left += len(data) / FLOOR_RATE
         self._position += len(data)
         return data

@@ -20,6 +20,7 @@ import fsspec
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
 from fsspec.config import conf as fsspec_defaults
 from fsspec.implementations.local import LocalFileSystem
 
@@ -75,6 +76,17 @@ def file_system(url: str | os.PathLike[str]) -> tuple[Any, str]:
     Listings are not cached: other processes write to the same places.
     """
     return fsspec.url_to_fs(os.fspath(url), use_listings_cache=False)
+
+
+def find_files(fs: Any, path: str) -> dict[str, dict[str, Any]]:
+    """What the storage tells of each file below a folder, by path.
+
+    Raises:
+        OSError, and what the storage's library raises: when a folder cannot be listed. fsspec's own
+            walk would leave it out, and its files would be taken for absent.
+    """
+    raising = {"on_error": "raise"} if type(fs).find is AbstractFileSystem.find else {}
+    return fs.find(path, detail=True, **raising)
 
 
 class Store:

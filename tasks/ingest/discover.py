@@ -32,7 +32,7 @@ from tasks.files import (
     reading_together,
 )
 from tasks.ingest.quarantine import printable, refusal
-from tasks.storage import file_system, misfit
+from tasks.storage import file_system, find_files, misfit
 from tasks.timeout import read_timeout, within
 
 #: Names of the files that hold a task's rows, the usual one first.
@@ -218,7 +218,7 @@ def list_files(fs: Any, root: str) -> list[tuple[str, dict[str, Any]]]:
     local folder as `_walk`."""
     if isinstance(fs, LocalFileSystem):
         return _walk(root)
-    return sorted(dict(fs.find(root, detail=True)).items())
+    return sorted(find_files(fs, root).items())
 
 
 def _walk(root: str) -> list[tuple[str, dict[str, Any]]]:
