@@ -27,7 +27,7 @@ from tasks.uncertainty.levels import Board, level_replicates, ranks
 Floats = npt.NDArray[np.float64]
 
 #: Raise it when intervals are computed otherwise.
-_VERSION = b"3"
+_VERSION = b"4"
 _KEY = b"general_level.key"
 
 TASK_INTERVAL_SCHEMA = pa.schema(
@@ -167,7 +167,11 @@ class _Results:
         found = []
         for (board_id,), of_board in rows.group_by(["board_id"], maintain_order=True):
             halves: dict[str, dict[str, npt.NDArray[np.int64]]] = {}
-            for (modality, paradigm), half in of_board.group_by(["modality", "paradigm"]):
+            # In a fixed order: sums of floats depend on theirs.
+            of_groups = of_board.sort("modality", "paradigm").group_by(
+                ["modality", "paradigm"], maintain_order=True
+            )
+            for (modality, paradigm), half in of_groups:
                 places = np.array(sorted(self.tasks[t] for t in half["task_id"]), dtype=np.int64)
                 halves.setdefault(str(modality), {})[str(paradigm)] = places
             both = "|" in of_board["paradigms"][0]
