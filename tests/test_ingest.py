@@ -439,6 +439,13 @@ def test_a_heading_that_is_no_text_costs_nothing_else():
     assert (found, damage) == ([{"id": 1}], "")
 
 
+def test_a_heading_that_is_no_unicode_can_be_stored(bench):
+    task_id = bench.add_task("Quiz", "accuracy", {0: "A"})
+    path = bench.predict("m", task_id, {0: "A"})
+    path.write_bytes(b'{"task": "\x86", "type": "\\ud800", "data": ' + path.read_bytes() + b"}")
+    assert bench.score("m")[task_id, "corrected"]["n_scored"] == 1
+
+
 def test_utf_16_is_told():
     with pytest.raises(DamagedFile, match="UTF-16"):
         list(TaskFileReader(io.BytesIO(json.dumps(ROWS).encode("utf-16")), 1000))

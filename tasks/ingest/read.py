@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from tasks.ingest.quarantine import printable
+
 #: Files up to this size are parsed at once: the parsed rows take about ten times as much memory.
 AT_ONCE = 16 * 2**20
 _WINDOW = 4 * 2**20
@@ -197,7 +199,7 @@ class _Window:
         head = self._head[: data.start()] if data else ""
         found = re.search(_FIELD.format(name), head)
         try:
-            return json.loads(found[1]) if found else ""
+            return printable(json.loads(found[1])) if found else ""
         except ValueError:  # what looks like a text, but is none
             return ""
 
