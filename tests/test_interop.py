@@ -571,6 +571,10 @@ def test_numbers_are_positions_in_the_dataset_or_said_to_be_only_numbers(sums):
     done, predictions = converted(sums, "lmms-eval", dataset=str(sums.dataset))
     assert predictions == {"q0": "0", "q5": "5"}
     assert done.problems[0]["reason"] == "the dataset has no instance number 6"
+    (annotation,) = sums.dataset.rglob("annotation.json")
+    annotation.write_bytes(annotation.read_bytes()[:-20])
+    with pytest.raises(UserError, match="cannot be read"):
+        converted(sums, "lmms-eval", dataset=str(sums.dataset))
     done, predictions = converted(sums, "lmms-eval")
     assert done.tasks[0].numbered and predictions == {"0": "0", "5": "5", "6": "6"}
 

@@ -18,7 +18,7 @@ from tasks.errors import UserError, near
 from tasks.files import open_member
 from tasks.ingest import discover, open_source
 from tasks.ingest.payload import Unreadable, instance_id
-from tasks.ingest.read import TaskFileReader
+from tasks.ingest.read import DamagedFile, TaskFileReader
 from tasks.report.harness_logs import HARNESSES, Log, UnreadableLog, log_of, read_log
 from tasks.storage import Store
 
@@ -308,8 +308,11 @@ def _instance_ids(dataset: str, catalogue: Catalogue) -> Callable[[str], list[st
                 f"{dataset} has no instances of {task_id}",
                 "leave out --dataset, or name the samples' ids by id_field in the task map",
             )
-        with open_member(file.url, file.member) as handle:
-            return [_own_id(row) for row in TaskFileReader(handle, file.size)]
+        try:
+            with open_member(file.url, file.member) as handle:
+                return [_own_id(row) for row in TaskFileReader(handle, file.size)]
+        except DamagedFile as error:
+            raise UserError(f"{file.source} cannot be read: {error}", "mend the dataset") from None
 
     return ids
 
