@@ -19,9 +19,18 @@ from PIL import Image
 
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
-from tasks.ingest import discover, finish, ingest_batch, list_submissions, plan, read_instances
+from tasks.ingest import (
+    batch,
+    discover,
+    finish,
+    ingest_batch,
+    list_submissions,
+    plan,
+    read_instances,
+)
 from tasks.ingest.payload import reference
 from tasks.ingest.read import DamagedFile, TaskFileReader
+from tasks.schema import Manifest
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, leaderboard
 from tests.conftest import s3_server
@@ -417,6 +426,20 @@ def test_rows_behind_one_without_end_are_read(bench, bad, reason):
     assert (found["n_scored"], found["n_unreadable"] + found["n_missing"]) == (2, 1)
     (told,) = refused(Store(bench.store))
     assert reason in told["reason"] and told["position"] == 1
+
+
+def test_of_endless_bad_rows_many_are_told_and_all_are_counted(bench, monkeypatch):
+    monkeypatch.setattr(batch, "_MOST_TOLD", 250)
+    monkeypatch.setattr(batch, "_PACKED_ROWS", 100)
+    task_id = bench.add_task("Quiz", "accuracy", {0: "A"})
+    bench.write_prediction("m", task_id, "[" + "1," * 1_000 + '{"id": 0, "prediction": "A"}]')
+    assert bench.score("m")[task_id, "corrected"]["n_scored"] == 1
+    store = Store(bench.store)
+    told = refused(store)
+    assert [row["position"] for row in told] == [*range(250), None]
+    assert told[-1]["reason"].startswith("750 more rows")
+    manifest = store.read_struct(Manifest, "predictions", "m", "manifest.json")
+    assert manifest is not None and manifest.tasks[task_id].quarantined == 1_000
 
 
 def test_an_id_may_be_any_whole_number(bench):

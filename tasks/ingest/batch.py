@@ -36,6 +36,9 @@ READER_VERSION = "3"
 #: Rows, or characters of payload, after which a row group is written: what bounds the memory.
 _GROUP_ROWS = 50_000
 _GROUP_CHARACTERS = 16 * 2**20
+#: Refused rows of one file that are told one by one: a file may hold millions of them.
+_MOST_TOLD = 100_000
+_PACKED_ROWS = 10_000
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ def ingest_batch(
     itself are raised: they may pass, and the batch is tried again.
     """
     result = BatchResult()
-    quarantine: list[dict[str, Any]] = []
+    quarantine = [QUARANTINE_SCHEMA.empty_table()]
     part = _part_name(kind, model, files, catalogue)
 
     def write(handle: Any) -> None:
@@ -85,7 +88,7 @@ def ingest_batch(
         for table in rows.read():
             groups.add(table)
             written += table.num_rows
-        quarantine.extend(rows.quarantine)
+        quarantine.append(rows.quarantine())
         if rows.refused and not written:
             result.refused_files[file.task_id] = file.fingerprint
             return
@@ -99,7 +102,7 @@ def ingest_batch(
                 part=part,
                 row_groups=(first, groups.end if written else first),
                 rows=written,
-                quarantined=len(rows.quarantine),
+                quarantined=rows.quarantined,
                 task_type=rows.task_type,
                 title=rows.title,
             )
@@ -107,7 +110,7 @@ def ingest_batch(
 
     folder = ("references",) if model is None else ("predictions", quote_name(model))
     store.write(write, *folder, "parts", part)
-    result.quarantine = pa.Table.from_pylist(quarantine, QUARANTINE_SCHEMA)
+    result.quarantine = pa.concat_tables(quarantine)
     return result
 
 
@@ -155,7 +158,8 @@ class _Rows:
         payload: str,
         attachments: Callable[[TaskFile], Attachments],
     ) -> None:
-        self.quarantine: list[dict[str, Any]] = []
+        #: Rows that were refused, and the file itself if it was.
+        self.quarantined = 0
         self.refused = False
         self.task_type = ""
         self.title = ""
@@ -164,12 +168,24 @@ class _Rows:
         self._attachments = attachments(file) if payload in STRUCTURED else None
         self._seen: set[int] = set()
         self._sha256 = ""
+        self._told: list[dict[str, Any]] = []
+        self._packed = [QUARANTINE_SCHEMA.empty_table()]
 
     def content_sha256(self) -> str:
         """Hash of all that the stored rows depend on; known when all rows were read."""
         files = self._attachments.sha256 if self._attachments else ""
         parts = (READER_VERSION, self._kind, self._payload, self._sha256, files)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def quarantine(self) -> pa.Table:
+        """What was refused (`QUARANTINE_SCHEMA`), one by one up to `_MOST_TOLD`."""
+        if self.quarantined > _MOST_TOLD:
+            more = (
+                f"{self.quarantined - _MOST_TOLD:,} more rows are refused, which are not told apart"
+            )
+            self._tell(more, None, None, None)
+        self._pack()
+        return pa.concat_tables(self._packed)
 
     def read(self) -> Iterator[pa.Table]:
         """Tables of `INSTANCE_SCHEMA`, each to be one row group."""
@@ -278,7 +294,12 @@ class _Rows:
     def _refuse(
         self, reason: str, position: int | None, key: str | None = None, row: Any = None
     ) -> None:
-        self.quarantine.append(
+        self.quarantined += 1
+        if self.quarantined <= _MOST_TOLD:
+            self._tell(reason, position, key, row)
+
+    def _tell(self, reason: str, position: int | None, key: str | None, row: Any) -> None:
+        self._told.append(
             refusal(
                 self._file.source,
                 reason,
@@ -289,6 +310,13 @@ class _Rows:
                 excerpt=row.excerpt if isinstance(row, BadRow) else row,
             )
         )
+        if len(self._told) >= _PACKED_ROWS:
+            self._pack()
+
+    def _pack(self) -> None:
+        # As columns, refused rows take a tenth of the memory.
+        self._packed.append(pa.Table.from_pylist(self._told, QUARANTINE_SCHEMA))
+        self._told = []
 
 
 class _Columns:
