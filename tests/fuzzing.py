@@ -42,7 +42,7 @@ T = TypeVar("T")
 TRIED: Counter[str] = Counter()
 
 #: How much longer than in CI each test looks: `HYPOTHESIS_PROFILE=long`.
-_LONGER = {"long": 40}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1)
+_LONGER = {"long": 10}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1)
 
 
 def fuzz(examples: int) -> Callable[[T], T]:
