@@ -85,8 +85,8 @@ def find_files(fs: Any, path: str) -> dict[str, dict[str, Any]]:
         OSError, and what the storage's library raises: when a folder cannot be listed. fsspec's own
             walk would leave it out, and its files would be taken for absent.
     """
-    raising = {"on_error": "raise"} if type(fs).find is AbstractFileSystem.find else {}
-    return fs.find(path, detail=True, **raising)
+    plain = getattr(fs.find, "__func__", None) is AbstractFileSystem.find
+    return fs.find(path, detail=True, **{"on_error": "raise"} if plain else {})
 
 
 class Store:
