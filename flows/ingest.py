@@ -9,9 +9,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import tag_run
 from flows.options import IngestReport
-from flows.runtime import Pool, Work, means, run_all, sole_writer
+from flows.runtime import Pool, Work, despite_failures, means, run_all, sole_writer
 from tasks.catalog import Catalogue
 from tasks.errors import UserError
+from tasks.files import is_storage_failure
 from tasks.ingest import BatchResult, Plan, finish, ingest_batch, list_submissions, plan
 from tasks.ingest.discover import shown
 from tasks.storage import Store
@@ -53,22 +54,29 @@ def ingest(
         means(catalogue_files, base_catalogue, workers, dask) as use,
     ):
         store, catalogue = Store(store_url), use.catalogue
+        sources: list[tuple[str | None, str]] = []
+        if dataset is not None:
+            sources.append((None, dataset))
+        if submissions is not None:
+            arrived = despite_failures(list_submissions, submissions)
+            sources += [(s.model, s.url) for s in arrived if models is None or s.model in models]
         plans: list[Plan] = []
         refused: list[IngestReport] = []
-        if dataset is not None:
-            plans.append(plan(store, "references", None, dataset, catalogue, force=force))
-        if submissions is not None:
-            for found in list_submissions(submissions):
-                if models is not None and found.model not in models:
-                    continue
-                try:
-                    todo = plan(
-                        store, "predictions", found.model, found.url, catalogue, force=force
-                    )
-                except UserError as error:  # of one submission: the others go on
-                    refused.append(IngestReport(shown(found.model), failures=[str(error)]))
-                else:
-                    plans.append(todo)
+        for model, url in sources:
+            kind = "references" if model is None else "predictions"
+            try:
+                plans.append(
+                    despite_failures(plan, store, kind, model, url, catalogue, force=force)
+                )
+            except Exception as error:
+                # One submission's mistake, or a source whose storage does not come back: the others
+                # go on, with what the store has of this one.
+                mistake = isinstance(error, UserError) and model is not None
+                if not mistake and not is_storage_failure(error):
+                    raise
+                name = "references" if model is None else shown(model)
+                told = str(error) if mistake else f"{name}: {type(error).__name__}: {error}"
+                refused.append(IngestReport(name, failures=[told]))
         return _run(store, plans, catalogue, use.pool) + refused
 
 

@@ -41,6 +41,7 @@ from prefect.settings import (
 
 from tasks.catalog import Catalogue, load_catalogue
 from tasks.errors import UserError
+from tasks.files import is_storage_failure
 from tasks.lock import StoreLock, hold
 from tasks.storage import Store
 from tasks.worker import end_with_parent
@@ -269,6 +270,18 @@ class Work(Generic[T]):
     label: str
     calls: Sequence[tuple[Callable[..., T], tuple[Any, ...]]]
     take: Callable[[T], None]
+
+
+def despite_failures(function: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Makes a call, and again after each of `RETRY_DELAYS` while the storage is what fails."""
+    for delay in RETRY_DELAYS:
+        try:
+            return function(*args, **options)
+        except Exception as error:
+            if not is_storage_failure(error):
+                raise
+            time.sleep(delay)
+    return function(*args, **options)
 
 
 def run_all(stage: str, work: Sequence[Work[Any]], pool: Pool) -> list[BaseException | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -314,6 +315,27 @@ def picture(bench, tmp_path):
     Image.new("RGB", (16, 12)).save(bench.dataset / "image/generation/denoising/0.png")
     Image.new("RGB", (16, 12)).save(folder / "0.png")
     return task_id, folder, secret
+
+
+@pytest.mark.parametrize("packed", [None, "zip", "gztar"])
+def test_a_picture_replaced_under_the_same_rows_is_scored_again(
+    bench, picture, packed, monkeypatch
+):
+    task_id, folder, _ = picture
+    bench.predict("m", bench.add_task("Quiz", "accuracy", {0: "A"}), {0: "A"})
+    perfect = bench.score("m")[task_id, "corrected"]["raw_score"]
+
+    def arrive(colour: str) -> float:
+        Image.new("RGB", (16, 12), colour).save(folder / "0.png")
+        if packed:
+            path = shutil.make_archive(str(bench.root / "packed"), packed, bench.submissions / "m")
+            monkeypatch.setattr(type(bench), "sources", lambda *_: (bench.dataset, path))
+        return bench.score("m")[task_id, "corrected"]["raw_score"]
+
+    assert arrive("black") == perfect
+    assert bench.plan.jobs == []
+    assert arrive("white") < perfect
+    assert [job.task_id for job in bench.plan.jobs] == [task_id]
 
 
 def told(bench, task_id, rows) -> dict[str, str]:

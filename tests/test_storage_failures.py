@@ -165,6 +165,42 @@ def test_a_storage_that_fails_leaves_the_last_good_scores_and_costs_no_other_tas
         assert mended[task_id]["raw_score"] != good[task_id]["raw_score"]
 
 
+NIGHT = """
+import json, sys
+from flows import runtime
+from flows.nightly import nightly
+runtime.RETRY_DELAYS[:] = [0.1, 0.1]
+print(json.dumps(nightly(**json.loads(sys.argv[1])).failures))
+"""
+
+
+@pytest.mark.server
+def test_a_source_that_cannot_be_listed_costs_the_others_nothing(bench, switch, server):
+    task_id = bench.add_task("Quiz", "accuracy", {0: "A", 1: "A"})
+    annotation = bench.dataset / "nlp/quiz/annotation.json"
+    key = annotation.relative_to(bench.root).as_posix()
+    boto3.client("s3").put_object(Bucket="bench", Key=key, Body=annotation.read_bytes())
+    bench.dataset = "s3://bench/dataset"
+
+    def night() -> list[str]:
+        """What failed in a night of a process of its own: this one's workers know no S3 server."""
+        arguments = json.dumps(bench.arguments() | {"store_url": bench.store, "workers": 1})
+        words = [sys.executable, "-c", NIGHT, arguments]
+        environment = os.environ | {"PREFECT_API_URL": server}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    bench.predict(MODEL, task_id, {0: "A", 1: "B"})
+    assert night() == []
+    bench.predict(MODEL, task_id, {0: "A", 1: "A"})
+    switch.up = False
+    (failure,) = night()
+    assert failure.startswith("references: ") and "Connection" in failure
+    assert switch.refused >= 3  # tried, and tried again twice
+    assert scores(bench)[task_id]["raw_score"] == 100.0
+
+
 def test_a_storage_that_keeps_still_is_waited_for_once_a_batch(
     bench, tasks_of, switch, monkeypatch
 ):

@@ -7,8 +7,10 @@ with a reason, never skipped in silence.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -202,13 +204,15 @@ def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
         yield from _in_archive(fs, root, kind)
         return
     wanted = FILE_NAMES[kind]
-    for path, info in list_files(fs, root):
+    found = list_files(fs, root)
+    beside = _Beside([(path, _fingerprint(info)) for path, info in found])
+    for path, info in found:
         name = path.rsplit("/", 1)[-1].lower()
         problem = _LINKS.get(info.get("link", ""), "")
         if problem == LEADS_OUT and kind == "references":
             problem = ""
         if name in wanted or (problem and name.endswith(ARCHIVES)):
-            yield path, "", int(info["size"]), _fingerprint(info), problem
+            yield path, "", int(info["size"]), _fingerprint(info) + beside.mark(path), problem
         elif name.endswith(ARCHIVES):
             yield from _in_archive(fs, path, kind)
 
@@ -268,6 +272,8 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
         _raise_if_it_may_pass(error)
         yield path, "", 0, "", f"the archive cannot be read ({error}): pack it again"
         return
+    # The mark of a tar is of all that it holds.
+    beside = _Beside([(m.name, f"{m.size}:{m.crc}") for m in sorted(members) if m.crc is not None])
     for name, size, packed, crc, plain in sorted(members):
         if name.rsplit("/", 1)[-1].lower() not in FILE_NAMES[kind]:
             continue
@@ -278,7 +284,28 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
         elif is_bomb(size, packed):
             problem = f"the member unpacks to {size:,} bytes: {BEYOND}"
         mark = f"tar:{whole}:{name}:{size}" if crc is None else f"zip:{crc:08x}:{size}"
-        yield path, name, size, mark, problem
+        yield path, name, size, mark + beside.mark(name), problem
+
+
+class _Beside:
+    """Files of a tree or archive, sorted by path, each with its cheap identity."""
+
+    def __init__(self, files: list[tuple[str, str]]) -> None:
+        self._files = files
+
+    def mark(self, path: str) -> str:
+        """The cheap identity of all other files in a task file's folder: the media that its rows name
+        can only lie there, and one that is replaced makes the file a changed one. Empty for none."""
+        folder = path[: path.rfind("/") + 1]
+        digest, found = hashlib.sha256(), False
+        for i in range(bisect_left(self._files, (folder,)), len(self._files)):
+            name, mark = self._files[i]
+            if not name.startswith(folder):
+                break
+            if name != path:
+                digest.update(f"{name[len(folder) :]}\n{mark}\n".encode(errors="surrogateescape"))
+                found = True
+        return f":{digest.hexdigest()[:16]}" if found else ""
 
 
 def _resolve(
