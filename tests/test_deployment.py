@@ -392,8 +392,8 @@ def test_stopping_the_worker_ends_the_night_in_order(
     assert figures(store) == long.expected
 
 
-def test_a_night_that_went_silent_is_found_and_does_not_hold_up_the_next(
-    site: Site, night: dict[str, Any], long: Long
+def test_a_night_that_went_silent_is_found_and_told_and_does_not_hold_up_the_next(
+    site: Site, night: dict[str, Any], long: Long, webhook: Webhook
 ) -> None:
     """SIGTERM to the worker alone: it takes its run's process along with SIGKILL, and tells nobody."""
     automation = site.automations()["general-level run went silent"]
@@ -404,6 +404,7 @@ def test_a_night_that_went_silent_is_found_and_does_not_hold_up_the_next(
     own = ("name", "description", "enabled", "trigger", "actions")
     url = f"{site.url}/api/automations/{automation['id']}"
     httpx.put(url, json={key: sooner[key] for key in own}).raise_for_status()
+    del webhook.alerts[:]
     store = Store(str(site.root / "silent"))
     run_id, process = _start_long(site, long, store)
     started = [process, *process.children(recursive=True)]
@@ -415,6 +416,8 @@ def test_a_night_that_went_silent_is_found_and_does_not_hold_up_the_next(
     run = site.ended(run_id)
     assert run["state_type"] == "CRASHED"
     assert "No sign of life" in run["state"]["message"]
+    told = until(lambda: [a for a in webhook.alerts if a["flow_run"] == run["name"]], "the alert")
+    assert told[0]["event"] == "crashed" and store.url in told[0]["text"]
     site.start(WORKER)
     assert site.ended(site.start_night(**long.parameters(store.url)))["state_type"] == "COMPLETED"
     assert figures(store) == long.expected
