@@ -25,29 +25,48 @@
 --   duration_s: seconds it took to score
 --   source: file it came from
 --   stale_since: since when the task could not be scored again; the score is the last good one
-WITH ranked AS (
+WITH scored AS (
+    SELECT * FROM raw_task_scores
+    WHERE origin = 'scored'
+),
+
+imported AS (
     SELECT
-        raw_task_scores.*,
-        row_number() OVER (
-            PARTITION BY raw_task_scores.profile, raw_task_scores.model, raw_task_scores.task_id
-            ORDER BY raw_task_scores.origin = 'imported', raw_task_scores.source
-        ) AS preference
+        *,
+        row_number() OVER (PARTITION BY profile, model, task_id ORDER BY source) AS preference
     FROM raw_task_scores
+    WHERE origin = 'imported'
+),
+
+imported_alone AS (
+    SELECT imported.* EXCLUDE (preference)
+    FROM imported
+    ANTI JOIN scored
+        ON
+            imported.profile = scored.profile
+            AND imported.model = scored.model
+            AND imported.task_id = scored.task_id
+    WHERE imported.preference = 1
+),
+
+known AS (
+    FROM scored
+    UNION ALL
+    FROM imported_alone
 ),
 
 chosen AS (
     SELECT
-        ranked.*,
+        known.*,
         coalesce(
-            isnan(ranked.raw_score)
-            OR ranked.raw_score NOT BETWEEN stg_tasks.minimum AND stg_tasks.maximum,
+            isnan(known.raw_score)
+            OR known.raw_score NOT BETWEEN stg_tasks.minimum AND stg_tasks.maximum,
             false
         ) AS out_of_range,
         stg_tasks.minimum,
         stg_tasks.maximum
-    FROM ranked
-    INNER JOIN stg_tasks ON ranked.task_id = stg_tasks.task_id
-    WHERE ranked.preference = 1
+    FROM known
+    INNER JOIN stg_tasks ON known.task_id = stg_tasks.task_id
 ),
 
 checked AS (
