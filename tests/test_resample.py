@@ -8,13 +8,13 @@ import pytest
 
 from tasks.metrics import all_metrics
 from tasks.metrics.base import Metric
+from tasks.metrics.samples import Samples
 
 INSTANCES, SAMPLES = 40, 25
 
 
-def _draws(rng: np.random.Generator, instances: int) -> np.ndarray:
-    chosen = rng.integers(0, instances, (SAMPLES, instances))
-    return np.stack([np.bincount(row, minlength=instances) for row in chosen]).astype(float)
+def _draws(rng: np.random.Generator, instances: int) -> Samples:
+    return Samples(rng.integers(0, instances, (SAMPLES, instances), dtype=np.uint32))
 
 
 def _records(rng: np.random.Generator, metric: Metric) -> list[list[float]]:
@@ -64,7 +64,7 @@ def _statistics(rng: np.random.Generator, metric: Metric) -> pl.DataFrame:
     return frame
 
 
-def _both(metric: Metric, stats: pl.DataFrame, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _both(metric: Metric, stats: pl.DataFrame, drawn: Samples) -> tuple[np.ndarray, np.ndarray]:
     """What the metric's own way gives, and scoring each sample of instances."""
     found, expected = metric.resample(stats, drawn), Metric.resample(metric, stats, drawn)
     assert found is not None and expected is not None
@@ -100,8 +100,21 @@ def test_a_sample_with_an_unanswered_instance_has_an_unbounded_error(metric_id: 
     )
     drawn = _draws(rng, INSTANCES)
     found, expected = _both(metric, stats, drawn)
-    assert np.array_equal(np.isinf(found), drawn[:, 3] > 0)
+    assert np.array_equal(np.isinf(found), (drawn.chosen == 3).any(axis=1))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 4])
+def test_sums_are_those_of_the_drawn_rows(columns: int) -> None:
+    rng = np.random.default_rng(8)
+    values = rng.random((INSTANCES, columns))
+    values[7, columns - 1] = np.inf
+    drawn = _draws(rng, INSTANCES)
+    expected = [
+        [sum(values[row, j] for row in sample) for j in range(columns)] for sample in drawn.chosen
+    ]
+    np.testing.assert_allclose(drawn.sums(values), expected, rtol=1e-12)
+    assert (drawn.counts.sum(axis=1) == INSTANCES).all()
 
 
 @pytest.mark.parametrize("metric_id", ["ap", "ap50", "keypoint_ap50", "map"])

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from tasks.errors import UserError
 from tasks.media import Refused, decode
+from tasks.metrics.samples import Floats, Samples
 
 Payload = Literal["text", "number", "json", "media", "features"]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Metric(ABC):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         """One value an instance, Float64, null where the metric has no per-instance value."""
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats | None:
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats | None:
         """What `aggregate` gives for samples drawn from the instances with replacement.
 
         This one is right for every metric and slow: metrics of which one task has many instances
@@ -93,15 +92,12 @@ class Metric(ABC):
 
         Args:
             stats: statistics of the instances, shape (instances, statistics).
-            drawn: how often each sample has each instance, whole numbers, shape (samples,
-                instances); no sample is empty.
+            drawn: samples of them.
 
         Returns:
             Scores, shape (samples,).
         """
-        rows = np.arange(stats.height)
-        samples = (np.repeat(rows, times) for times in drawn.astype(np.int64))
-        return np.array([self.aggregate(stats[sample]) for sample in samples])
+        return np.array([self.aggregate(stats[sample]) for sample in np.sort(drawn.chosen)])
 
 
 class StructureMetric(Metric):
@@ -199,8 +195,8 @@ class MeanMetric(Metric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["score"]
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
-        return drawn_mean(stats["score"], drawn)
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
+        return drawn.means(stats["score"].fill_null(np.nan).to_numpy())
 
 
 class SumsMetric(Metric):
@@ -213,33 +209,12 @@ class SumsMetric(Metric):
     def aggregate(self, stats: pl.DataFrame) -> float:
         return self.score_of({name: math.fsum(stats[name].to_list()) for name in self.statistics})
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
-        sums = drawn_sums(stats.select(self.statistics).to_numpy(), drawn)
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
+        sums = drawn.sums(np.stack([stats[name].to_numpy() for name in self.statistics], axis=1))
         names = self.statistics
         return np.array(
             [self.score_of(dict(zip(names, row, strict=True))) for row in sums.tolist()]
         )
-
-
-def drawn_sums(values: Floats, drawn: Floats) -> Floats:
-    """Sums over samples, shape (samples, columns), of values of shape (instances, columns).
-
-    The values are finite or +inf; a sample that has an infinite one sums to +inf.
-    """
-    endless = np.isinf(values)
-    if not endless.any():
-        return drawn @ values
-    sums = drawn @ np.where(endless, 0.0, values)
-    sums[drawn @ endless.astype(np.float64) > 0] = np.inf
-    return sums
-
-
-def drawn_mean(scores: pl.Series, drawn: Floats) -> Floats:
-    """Mean over samples of one value an instance, nulls left out; 0 where all are. (samples,)"""
-    present = scores.is_not_null().to_numpy().astype(np.float64)
-    sums = drawn_sums(scores.fill_null(0.0).to_numpy()[:, None], drawn)[:, 0]
-    sizes = drawn @ present
-    return np.divide(sums, sizes, out=np.zeros(len(sums)), where=sizes > 0)
 
 
 _M = TypeVar("_M", bound=Metric)

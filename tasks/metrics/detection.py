@@ -45,6 +45,7 @@ from tasks.metrics.detected import (
     mask_size,
     number48,
 )
+from tasks.metrics.samples import Samples
 
 _COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
@@ -264,16 +265,16 @@ class _AveragePrecision(Metric):
         average = _average_precision(curves.group, curves.outcome, wanted, len(self.thresholds))
         return curves.owner, average.mean(axis=0) if average.size else np.zeros(0)
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
         curves = self._curves(stats, each=False)
         if not len(curves.owner):
             return np.zeros(len(drawn))
-        member = np.zeros((drawn.shape[1], len(curves.owner)))
+        member = np.zeros((drawn.instances, len(curves.owner)))
         np.add.at(member, (curves.reference_image, curves.reference_group), curves.references)
-        wanted = drawn @ member
+        wanted = drawn.counts @ member
         total = np.zeros_like(wanted)
         for bit in range(len(self.thresholds)):
-            total += _drawn_precision(curves, drawn, wanted, bit, len(self.thresholds))
+            total += _drawn_precision(curves, drawn.counts, wanted, bit, len(self.thresholds))
         # A class without a reference in a sample is none of that sample's.
         classes = np.maximum((wanted > 0).sum(axis=1), 1)
         return total.sum(axis=1) / classes / len(self.thresholds)

@@ -14,8 +14,9 @@ import polars as pl
 from scipy.linalg import get_lapack_funcs
 
 from tasks.media import Array, Refused, decode, is_file
-from tasks.metrics.base import Batch, Floats, Metric, register
+from tasks.metrics.base import Batch, Metric, register
 from tasks.metrics.features import ArrayFiles
+from tasks.metrics.samples import Samples
 
 T = TypeVar("T")
 _Floats = npt.NDArray[np.floating[Any]]
@@ -174,7 +175,7 @@ class _FrechetDistance(Metric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return pl.Series([None], dtype=pl.Float64).new_from_index(0, stats.height)
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> None:
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> None:
         """None: of each instance the distance of the whole set is kept, not its features."""
 
 

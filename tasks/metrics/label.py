@@ -19,6 +19,7 @@ from tasks.metrics.bags import (
     without_empty,
 )
 from tasks.metrics.base import Batch, Floats, MeanMetric, Metric, SumsMetric, register
+from tasks.metrics.samples import Samples
 
 #: What Python's `str.strip()` and `str.split()` take for white space (`str.isspace`).
 WHITE_SPACE = (
@@ -104,10 +105,10 @@ class MacroAccuracy(Metric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["score"]
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
         member = _membership(stats["group"], stats["group"].unique())
-        sizes = drawn @ member
-        right = drawn @ (member * stats["score"].to_numpy()[:, None])
+        sizes = drawn.counts @ member
+        right = drawn.counts @ (member * stats["score"].to_numpy()[:, None])
         means = np.divide(right, sizes, out=np.zeros_like(right), where=sizes > 0)
         return means.sum(axis=1) / (sizes > 0).sum(axis=1)
 
@@ -184,15 +185,15 @@ class WeightedFScore(Metric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["score"]
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
         classes = _classes(stats)
         every = classes["expected"].unique()
         expected = _membership(classes["expected"], every)
         predicted = _membership(classes["predicted"], every)
-        support, named = drawn @ expected, drawn @ predicted
-        right = drawn @ (expected * predicted)
+        support, named = drawn.counts @ expected, drawn.counts @ predicted
+        right = drawn.counts @ (expected * predicted)
         f1 = np.divide(2 * right, named + support, out=np.zeros_like(right), where=support > 0)
-        return (f1 * support).sum(axis=1) / drawn.sum(axis=1)
+        return (f1 * support).sum(axis=1) / drawn.instances
 
 
 def _joined(expected: Integers, predicted: Integers, labels: Sequence[str]) -> pl.Series:

@@ -24,6 +24,7 @@ from tasks.metrics.masks import (
     load_numbers,
     unwrap,
 )
+from tasks.metrics.samples import Samples
 from tasks.metrics.segmentation import IGNORED, drawn_sums_of, records_of, sums_of
 
 _CLASS_KEYS = ("category_id", "class_id", "class", "category", "label")
@@ -89,7 +90,7 @@ class PanopticQuality(StructureMetric):
         _, sums = sums_of(records[:, 0].astype(np.int64), records[:, 1:])
         return float(_quality(sums).mean()) if len(sums) else 0.0
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
         row, records = records_of(stats, 5)
         sums = drawn_sums_of(row, records, drawn)
         present = sums.any(axis=-1)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import polars as pl
 
 from tasks.media import Refused, load_array, name_of, read_bytes
-from tasks.metrics.base import Floats, StructureMetric, drawn_mean, register
+from tasks.metrics.base import Floats, StructureMetric, register
 from tasks.metrics.frames import expect_file
+from tasks.metrics.samples import Samples
 
 Points = npt.NDArray[np.float64]
 
@@ -68,8 +69,8 @@ class ChamferDistance(StructureMetric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return stats["to_reference"] + stats["from_reference"]
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
-        return drawn_mean(self.instance_scores(stats), drawn)
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
+        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
 
 
 def _directed(points: Points, others: Points) -> float:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from tasks.media import Array, Refused, is_file, load_array, name_of, read_bytes
-from tasks.metrics.base import StructureMetric, SumsMetric, drawn_mean, register
+from tasks.metrics.base import StructureMetric, SumsMetric, register
+from tasks.metrics.samples import Samples
 
 Floats = npt.NDArray[np.float64]
 
@@ -205,8 +206,8 @@ class AngularRmse(StructureMetric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return (stats["squared_degrees"] / stats["n"]).sqrt()
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
-        return drawn_mean(self.instance_scores(stats), drawn)
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
+        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
 
 
 def _scaled(vectors: Floats) -> Floats:

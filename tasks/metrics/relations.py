@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tasks.media import Refused
-from tasks.metrics.base import StructureMetric, drawn_mean, register
+from tasks.metrics.base import StructureMetric, register
 from tasks.metrics.boxes import (
     Floats,
     box_iou,
@@ -26,6 +26,7 @@ from tasks.metrics.detected import (
     scores_of,
     value_of,
 )
+from tasks.metrics.samples import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ class RecallAt50(StructureMetric):
         share = pl.col("found") / pl.col("relations")
         return stats.select(pl.when(pl.col("relations") > 0).then(share)).to_series()
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
-        return drawn_mean(self.instance_scores(stats), drawn)
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
+        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
 
 
 def _relations(value: Any) -> list[_Relation]:

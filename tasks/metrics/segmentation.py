@@ -12,7 +12,7 @@ import polars as pl
 from scipy.ndimage import distance_transform_edt
 
 from tasks.media import Array, Refused, is_file, is_folder, name_of
-from tasks.metrics.base import MeanMetric, StructureMetric, drawn_mean, register
+from tasks.metrics.base import MeanMetric, StructureMetric, register
 from tasks.metrics.masks import (
     Bools,
     Floats,
@@ -32,6 +32,7 @@ from tasks.metrics.masks import (
     rles_decoded,
     unwrap,
 )
+from tasks.metrics.samples import Samples
 
 #: The class of pixels that have none (PASCAL VOC, Cityscapes, ADE20K); negative ids are the same.
 IGNORED = 255
@@ -108,18 +109,18 @@ def sums_of(keys: Ints, values: Floats) -> tuple[Ints, Floats]:
     return distinct, sums
 
 
-def drawn_sums_of(row: Ints, records: Floats, drawn: Floats) -> Floats:
+def drawn_sums_of(row: Ints, records: Floats, drawn: Samples) -> Floats:
     """Sums over samples of records whose first number is a class: (samples, classes, the others).
 
     Args:
         row: the instance of each record.
-        drawn: how often each sample has each instance, shape (samples, instances).
+        drawn: samples of the instances.
     """
     distinct, number = np.unique(records[:, 0], return_inverse=True)
     width = records.shape[1] - 1
-    table = np.zeros((drawn.shape[1], len(distinct), width))
+    table = np.zeros((drawn.instances, len(distinct), width))
     np.add.at(table, (row, number), records[:, 1:])
-    sums = drawn @ table.reshape(len(table), -1)
+    sums = drawn.counts @ table.reshape(len(table), -1)
     return sums.reshape(len(drawn), len(distinct), width)
 
 
@@ -254,10 +255,10 @@ class MeanIntersectionOverUnion(StructureMetric):
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         return pl.Series(self._scores(*records_of(stats, 3)), dtype=pl.Float64)
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
         row, records = records_of(stats, 3)
         if not (records[:, 0] == _LABELS).any():
-            return drawn_mean(self.instance_scores(stats), drawn)
+            return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
         by_class = records[:, 0] >= 0
         sums = drawn_sums_of(row[by_class], records[by_class], drawn)
         shared, union = sums[..., 0], sums[..., 1]
@@ -561,8 +562,8 @@ class Dice(StructureMetric):
         ratio = 2 * pl.col("shared") / pl.col("total")
         return stats.select(pl.when(pl.col("total") > 0).then(ratio).otherwise(1.0))[:, 0]
 
-    def resample(self, stats: pl.DataFrame, drawn: Floats) -> Floats:
-        return drawn_mean(self.instance_scores(stats), drawn)
+    def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
+        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
 
 
 def _read_union(value: Any, size: Size | None) -> Mask:

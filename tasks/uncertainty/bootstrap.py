@@ -11,21 +11,19 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from tasks.metrics import Metric
-
-Floats = npt.NDArray[np.float64]
+from tasks.metrics.samples import Floats, Samples
 
 #: Replicates of each task score. A percentile of 1,000 is uncertain by about 0.7 of a percent point.
 REPLICATES = 1_000
-#: Numbers of one table of draws (samples x instances): 2 MB, which stays in the processor's cache.
-_DRAWS_AT_ONCE = 250_000
+#: Numbers of one table of draws (samples x instances): it stays in the processor's cache.
+_DRAWS_AT_ONCE = 2**16
 
 
-def draws(task_id: str, instances: int, replicates: int = REPLICATES) -> Iterator[Floats]:
-    """How often each sample has each instance, in tables of shape (some samples, instances).
+def draws(task_id: str, instances: int, replicates: int = REPLICATES) -> Iterator[Samples]:
+    """Samples of a task's instances, some at a time.
 
     The task alone decides the draws: replicates of two models on one task are of the same samples,
     so that their difference is a paired one, on whatever machine and in whatever order.
@@ -41,9 +39,7 @@ def draws(task_id: str, instances: int, replicates: int = REPLICATES) -> Iterato
     for start in range(0, replicates, at_once):
         samples = min(at_once, replicates - start)
         chosen = generator.integers(0, instances, (samples, instances), dtype=np.uint32)
-        cells = chosen + instances * np.arange(samples, dtype=np.int64)[:, None]
-        drawn = np.bincount(cells.ravel(), minlength=samples * instances)
-        yield drawn.reshape(samples, instances).astype(np.float64)
+        yield Samples(chosen)
 
 
 def replicates_of(

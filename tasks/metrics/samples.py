@@ -1,0 +1,64 @@
+"""Samples of a task's instances, drawn with replacement, and sums over them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+#: Columns up to which it is cheaper to look each drawn value up than to count what was drawn.
+_LOOKED_UP = 3
+
+
+class Samples:
+    """Samples of as many instances as there are.
+
+    Attributes:
+        chosen: the instances of each sample by their number, shape (samples, instances), uint32.
+    """
+
+    def __init__(self, chosen: npt.NDArray[np.uint32]) -> None:
+        self.chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def instances(self) -> int:
+        """Instances that the samples are drawn from, which is also how many each has."""
+        return self.chosen.shape[1]
+
+    @cached_property
+    def counts(self) -> Floats:
+        """How often each sample has each instance: whole numbers, shape (samples, instances)."""
+        samples, instances = self.chosen.shape
+        cells = self.chosen + instances * np.arange(samples, dtype=np.int64)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=samples * instances)
+        return counts.reshape(samples, instances).astype(np.float64)
+
+    def sums(self, values: Floats) -> Floats:
+        """Sums over samples, shape (samples, columns), of values of shape (instances, columns).
+
+        The values are finite or +inf; a sample that has an infinite one sums to +inf.
+        """
+        if values.shape[1] <= _LOOKED_UP:
+            columns = (np.ascontiguousarray(column) for column in values.T)
+            return np.stack([column.take(self.chosen).sum(axis=1) for column in columns], axis=1)
+        endless = np.isinf(values)
+        if not endless.any():
+            return self.counts @ values
+        sums = self.counts @ np.where(endless, 0.0, values)
+        sums[self.counts @ endless.astype(np.float64) > 0] = np.inf
+        return sums
+
+    def means(self, values: Floats) -> Floats:
+        """Mean over samples, shape (samples,), of one value an instance; NaN is left out, and a
+        sample of nothing else is 0."""
+        absent = np.isnan(values)
+        if not absent.any():
+            return self.sums(values[:, None])[:, 0] / self.instances
+        sums, sizes = self.sums(np.stack([np.where(absent, 0.0, values), ~absent], axis=1)).T
+        return np.divide(sums, sizes, out=np.zeros(len(sums)), where=sizes > 0)
