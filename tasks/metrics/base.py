@@ -196,7 +196,7 @@ class MeanMetric(Metric):
         return stats["score"]
 
     def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
-        return drawn.means(stats["score"].fill_null(np.nan).to_numpy())
+        return drawn.means(stats["score"])
 
 
 class SumsMetric(Metric):

@@ -70,7 +70,7 @@ class ChamferDistance(StructureMetric):
         return stats["to_reference"] + stats["from_reference"]
 
     def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
-        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
+        return drawn.means(self.instance_scores(stats))
 
 
 def _directed(points: Points, others: Points) -> float:

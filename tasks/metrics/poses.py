@@ -207,7 +207,7 @@ class AngularRmse(StructureMetric):
         return (stats["squared_degrees"] / stats["n"]).sqrt()
 
     def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
-        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
+        return drawn.means(self.instance_scores(stats))
 
 
 def _scaled(vectors: Floats) -> Floats:

@@ -104,7 +104,7 @@ class RecallAt50(StructureMetric):
         return stats.select(pl.when(pl.col("relations") > 0).then(share)).to_series()
 
     def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
-        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
+        return drawn.means(self.instance_scores(stats))
 
 
 def _relations(value: Any) -> list[_Relation]:

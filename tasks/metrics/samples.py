@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,11 +55,10 @@ class Samples:
         sums[self.counts @ endless.astype(np.float64) > 0] = np.inf
         return sums
 
-    def means(self, values: Floats) -> Floats:
-        """Mean over samples, shape (samples,), of one value an instance; NaN is left out, and a
-        sample of nothing else is 0."""
-        absent = np.isnan(values)
-        if not absent.any():
-            return self.sums(values[:, None])[:, 0] / self.instances
-        sums, sizes = self.sums(np.stack([np.where(absent, 0.0, values), ~absent], axis=1)).T
+    def means(self, scores: pl.Series) -> Floats:
+        """Mean over samples of one value an instance, nulls left out; 0 where all are. (samples,)"""
+        if not scores.null_count():
+            return self.sums(scores.to_numpy()[:, None])[:, 0] / self.instances
+        values = [scores.fill_null(0.0).to_numpy(), scores.is_not_null().to_numpy()]
+        sums, sizes = self.sums(np.stack(values, axis=1)).T
         return np.divide(sums, sizes, out=np.zeros(len(sums)), where=sizes > 0)

@@ -258,7 +258,7 @@ class MeanIntersectionOverUnion(StructureMetric):
     def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
         row, records = records_of(stats, 3)
         if not (records[:, 0] == _LABELS).any():
-            return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
+            return drawn.means(self.instance_scores(stats))
         by_class = records[:, 0] >= 0
         sums = drawn_sums_of(row[by_class], records[by_class], drawn)
         shared, union = sums[..., 0], sums[..., 1]
@@ -563,7 +563,7 @@ class Dice(StructureMetric):
         return stats.select(pl.when(pl.col("total") > 0).then(ratio).otherwise(1.0))[:, 0]
 
     def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
-        return drawn.means(self.instance_scores(stats).fill_null(np.nan).to_numpy())
+        return drawn.means(self.instance_scores(stats))
 
 
 def _read_union(value: Any, size: Size | None) -> Mask:
