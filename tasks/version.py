@@ -4,4 +4,4 @@ Raise it when the way from statistics to a task score changes (a change inside o
 that metric's own version instead). Every score is then made anew on the next run.
 """
 
-SCORER_VERSION = "2"
+SCORER_VERSION = "3"

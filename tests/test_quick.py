@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.catalog import load_catalogue
-from tasks.score.quick import QUICK_INSTANCES, quick_subset
+from tasks.score.quick import QUICK_INSTANCES, quick_instances
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, connect
 
@@ -24,22 +24,17 @@ IN_SQL = f"""
 
 
 @given(count=st.integers(0, 300), prefix=st.text(max_size=4), seed=st.integers(0, 1000))
-def test_the_subset_does_not_depend_on_order_nor_change_it(count, prefix, seed):
-    ids = [f"{prefix}{n}" for n in range(count)]
-    stats = pl.DataFrame({"instance_id": pl.Series(ids, dtype=pl.String)})
-    shuffled = pl.DataFrame(
-        {"instance_id": random.Random(seed).sample(ids, len(ids))}, stats.schema
-    )
-    chosen = quick_subset("image.comprehension.t", stats)["instance_id"].to_list()
+def test_the_quick_instances_do_not_depend_on_the_order(count, prefix, seed):
+    ids = pl.Series([f"{prefix}{n}" for n in range(count)], dtype=pl.String)
+    shuffled = pl.Series(random.Random(seed).sample(ids.to_list(), count), dtype=pl.String)
+    chosen, again = (i.filter(quick_instances("image.comprehension.t", i)) for i in (ids, shuffled))
     assert len(chosen) == min(len(ids), QUICK_INSTANCES)
-    assert chosen == [i for i in ids if i in set(chosen)]
-    again = quick_subset("image.comprehension.t", shuffled)["instance_id"].to_list()
     assert set(again) == set(chosen)
 
 
-def test_tasks_do_not_share_their_subset():
-    stats = pl.DataFrame({"instance_id": [str(i) for i in range(1000)]})
-    first, second = (set(quick_subset(t, stats)["instance_id"]) for t in ("a", "b"))
+def test_tasks_do_not_share_their_quick_instances():
+    ids = pl.Series([str(i) for i in range(1000)])
+    first, second = (set(ids.filter(quick_instances(t, ids))) for t in ("a", "b"))
     assert len(first & second) < 50
 
 

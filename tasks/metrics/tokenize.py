@@ -6,8 +6,9 @@ that the tokens never depend on what else is installed.
 
 Most text is plain: words between single spaces, sentences that end in a word of letters and one
 mark. There every Treebank rule looks at one chunk (what stands between two spaces) and its borders,
-so that a chunk's tokens can be looked up; a text with anything else takes the exact path. The
-equality of both paths is a property test.
+so that a chunk's tokens can be looked up. Where it is not plain how a text ends its sentences, Punkt
+is asked, and chunks are looked up sentence by sentence; a text with anything else is left to NLTK.
+The equality of these ways is a property test.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ CACHE_SIZE = 400_000
 #: chunks apply, or rules ask for a literal space. (A pattern of Polars, whose `\s` is Python's but
 #: for \x1c to \x1f.)
 _NOT_PLAIN = r"[^\S ]|[\"“”«»]|''|``|[\x00-\x08\x0e-\x1f\x7f]"
+_NOT_PLAIN_HERE = re.compile(_NOT_PLAIN)
+_ALNUM = re.compile(r"[A-Za-z0-9]")
 #: A word of ASCII letters and digits with at most one mark behind it: by far the most chunks.
 _WORD = re.compile(r"([A-Za-z0-9]+)([.,;:?!]?)\Z")
 #: Words that the Treebank rules take apart although they are all letters.
@@ -124,15 +127,39 @@ def _last_chunk(chunk: str) -> tuple[str, ...]:
     if plain is not None:
         return plain
     body = chunk[:-1] if chunk[-1] in ".?!" else chunk
-    # Closing marks alone would let the rule for the final period reach back over the space.
-    if _INNER_DOTS.match(body) and re.search(r"[A-Za-z0-9]", body):
+    # As in `_chunk_in_sentence`: what follows the last letter decides.
+    if _INNER_DOTS.match(body) and _ALNUM.search(body):
         return tuple(_treebank().tokenize(f"x {chunk}")[1:])
     return _REFUSED
 
 
 def _exact(text: str) -> list[str]:
-    treebank = _treebank()
-    return [token for sentence in _sentences(text) for token in treebank.tokenize(sentence)]
+    plain = not _NOT_PLAIN_HERE.search(text)
+    return [
+        token
+        for sentence in _sentences(text)
+        for token in (_plain_sentence(sentence) if plain else _treebank().tokenize(sentence))
+    ]
+
+
+def _plain_sentence(sentence: str) -> list[str]:
+    *chunks, last = sentence.split(" ")
+    end = _chunk_in_sentence(last, True)
+    if end is _REFUSED:
+        return _treebank().tokenize(sentence)
+    return [token for chunk in chunks for token in _chunk_in_sentence(chunk, False)] + [*end]
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _chunk_in_sentence(chunk: str, last: bool) -> tuple[str, ...]:
+    """Tokens of a chunk of one sentence, where only the last one may end in a full stop."""
+    plain = _word(chunk)
+    if plain is not None and (last or chunk[-1] != "."):
+        return plain
+    if not last:
+        return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
+    # Closing marks alone would let the rule for the final period reach back over the space.
+    return tuple(_treebank().tokenize(f"x {chunk}")[1:]) if _ALNUM.search(chunk) else _REFUSED
 
 
 @lru_cache(maxsize=1)

@@ -21,8 +21,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +35,7 @@ from tasks.metrics import Batch, Metric, get_metric
 from tasks.schema import INSTANCE_SCORE_SCHEMA, QUARANTINE_SCHEMA, REPLICATE_SCHEMA
 from tasks.score.align import Aligned, StoredRows, align
 from tasks.score.plan import ScoreJob
-from tasks.score.quick import quick_subset
+from tasks.score.quick import quick_instances
 from tasks.storage import PARQUET_OPTIONS, Store, quote_name
 from tasks.uncertainty.bootstrap import replicates_of
 from tasks.version import SCORER_VERSION
@@ -89,14 +91,14 @@ def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScor
             continue
         quarantined += outcome.aligned.quarantine
         first = len(tables)
-        tables += [_instance_table(m, s) for m, s in outcome.statistics.items()]
+        tables += [_instance_table(m, s.frame) for m, s in outcome.statistics.items()]
         where = {"row_group_start": first, "row_group_end": len(tables)}
         for job in group:
-            statistics = outcome.of(job.task_id)
+            statistics = {m: s.of(job.task_id) for m, s in outcome.statistics.items()}
             extra = outcome.aligned.extra.get(job.task_id, 0)
             rows = _task_rows(model, job, extra, statistics)
             replicates += _replicates(job, statistics)
-            share = statistics[job.metrics["corrected"]].height / outcome.instances
+            share = len(statistics[job.metrics["corrected"]]) / outcome.instances
             result.rows += [r | where | {"duration_s": outcome.seconds * share} for r in rows]
         scored += group
         result.instances += outcome.instances
@@ -128,23 +130,56 @@ def refused_row(
     }
 
 
+class _Statistics(NamedTuple):
+    """Statistics of some instances under one metric.
+
+    Attributes:
+        frame: task_id, instance_id, status, the metric's statistics, group and __score.
+        status: the place of each row's status in `_STATUSES`, shape (rows,), uint8.
+    """
+
+    frame: pl.DataFrame
+    status: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def where(self, chosen: pl.Series) -> _Statistics:
+        return _Statistics(self.frame[chosen.arg_true()], self.status[chosen.to_numpy()])
+
+
+class _TaskStatistics:
+    """Statistics of several tasks under one metric, sorted by task and instance id: a score is the
+    same to the bit in whatever order references arrive."""
+
+    def __init__(self, found: pl.DataFrame) -> None:
+        self.frame = found.sort("task_id", "instance_id")
+        self._status = self.frame["status"].cast(pl.Enum(_STATUSES)).to_physical().to_numpy()
+        self._rows: dict[str, slice] = {}
+        first = 0
+        for count, task_id in self.frame["task_id"].rle().struct.unnest().iter_rows():
+            self._rows[task_id] = slice(first, first + count)
+            first += count
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._rows
+
+    def of(self, task_id: str) -> _Statistics:
+        rows = self._rows[task_id]
+        return _Statistics(self.frame[rows], self._status[rows])
+
+
 @dataclass(slots=True)
 class _Scored:
-    """Statistics of a group of tasks: by metric, a frame of task_id, instance_id, status, the
-    metric's statistics, group and score, each task's rows together; and where each task's lie."""
+    """A group of tasks with their statistics by metric."""
 
     aligned: Aligned
-    statistics: dict[str, pl.DataFrame]
-    rows: dict[str, tuple[int, int]]
+    statistics: dict[str, _TaskStatistics]
     seconds: float
 
     @property
     def instances(self) -> int:
         return self.aligned.frame.height
-
-    def of(self, task_id: str) -> dict[str, pl.DataFrame]:
-        first, count = self.rows[task_id]
-        return {m: frame.slice(first, count) for m, frame in self.statistics.items()}
 
 
 def _alike(jobs: Sequence[ScoreJob]) -> list[list[ScoreJob]]:
@@ -176,19 +211,14 @@ def _score_together(stored: StoredRows, model: str, jobs: list[ScoreJob]) -> _Sc
     began = time.perf_counter()
     aligned = align(stored, model, jobs)
     task_type = jobs[0].references.task_type.lower()
-    statistics: dict[str, pl.DataFrame] = {}
-    for metric_id in dict.fromkeys(jobs[0].metrics.values()):
-        stats = _statistics(aligned, get_metric(metric_id), task_type)
-        statistics[metric_id] = stats.sort("task_id", maintain_order=True)
-    tasks = next(iter(statistics.values()))["task_id"].rle().struct.unnest()
-    rows, first = {}, 0
-    for count, task_id in tasks.iter_rows():
-        rows[task_id] = (first, count)
-        first += count
+    statistics = {
+        metric_id: _TaskStatistics(_statistics(aligned, get_metric(metric_id), task_type))
+        for metric_id in dict.fromkeys(jobs[0].metrics.values())
+    }
     for job in jobs:
-        if job.task_id not in rows:
+        if not all(job.task_id in found for found in statistics.values()):
             raise ValueError(f"no reference of {job.task_id} can be read: see the quarantine")
-    return _Scored(aligned, statistics, rows, time.perf_counter() - began)
+    return _Scored(aligned, statistics, time.perf_counter() - began)
 
 
 def _statistics(aligned: Aligned, metric: Metric, task_type: str) -> pl.DataFrame:
@@ -229,15 +259,17 @@ def _statistics(aligned: Aligned, metric: Metric, task_type: str) -> pl.DataFram
 
 
 def _task_rows(
-    model: str, job: ScoreJob, extra: int, statistics: dict[str, pl.DataFrame]
+    model: str, job: ScoreJob, extra: int, statistics: dict[str, _Statistics]
 ) -> list[dict[str, Any]]:
     # Under the corrected rules, on the quick board's instances.
-    quick = quick_subset(job.task_id, statistics[job.metrics["corrected"]])
+    whole = statistics[job.metrics["corrected"]]
+    quick = whole.where(quick_instances(job.task_id, whole.frame["instance_id"]))
     rows = []
     for profile, metric_id in [*job.metrics.items(), ("quick", job.metrics["corrected"])]:
         metric = get_metric(metric_id)
-        stats = quick if profile == "quick" else statistics[metric_id]
-        counts = {status: int((stats["status"] == status).sum()) for status in _STATUSES}
+        stats, status = quick if profile == "quick" else statistics[metric_id]
+        numbers = np.bincount(status, minlength=len(_STATUSES)).tolist()
+        counts = dict(zip(_STATUSES, numbers, strict=True))
         complete = counts["scored"] == stats.height
         answered = stats if complete else stats.filter(pl.col("status") == "scored")
         score = _aggregate(metric, stats, job.unit)
@@ -274,11 +306,11 @@ def _aggregate(metric: Metric, stats: pl.DataFrame, unit: str) -> float | None:
     return None if stats.is_empty() else _factor(metric, unit) * metric.aggregate(stats)
 
 
-def _replicates(job: ScoreJob, statistics: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
+def _replicates(job: ScoreJob, statistics: dict[str, _Statistics]) -> list[dict[str, Any]]:
     """The row of `REPLICATE_SCHEMA` of a task's score, if its metric allows one."""
     metric_id = job.metrics["corrected"]
     metric = get_metric(metric_id)
-    found = replicates_of(metric, statistics[metric_id], job.task_id)
+    found = replicates_of(metric, statistics[metric_id].frame, job.task_id)
     if found is None:
         return []
     drawn = _factor(metric, job.unit) * found

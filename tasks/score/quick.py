@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 
 import polars as pl
 
@@ -11,8 +10,8 @@ import polars as pl
 QUICK_INSTANCES = 100
 
 
-def quick_subset(task_id: str, stats: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a task's quick instances, in the order in which they come.
+def quick_instances(task_id: str, instance_ids: pl.Series) -> pl.Series:
+    """Which of a task's instances are its quick ones.
 
     They are those whose SHA-256 of `<task id>`, a line feed and `<instance id>` (UTF-8) is smallest:
     the same for every model and on every machine, whatever the order of the rows. Statistics that
@@ -20,16 +19,15 @@ def quick_subset(task_id: str, stats: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         task_id: canonical task id.
-        stats: rows of all instances of the task, with their `instance_id` (String).
+        instance_ids: ids of all instances of the task, each once (String).
+
+    Returns:
+        Boolean, one an id, at most `QUICK_INSTANCES` of them true.
     """
-    if stats.height <= QUICK_INSTANCES:
-        return stats
+    if len(instance_ids) <= QUICK_INSTANCES:
+        return pl.repeat(True, len(instance_ids), dtype=pl.Boolean, eager=True)
     # A loop: hashes of column libraries may change with their versions, and DuckDB's are no faster.
-    task = hashlib.sha256(f"{task_id}\n".encode())
-    digests: list[bytes] = []
-    for instance_id in stats["instance_id"]:
-        digest = task.copy()
-        digest.update(instance_id.encode())
-        digests.append(digest.digest())
-    last = heapq.nsmallest(QUICK_INSTANCES, digests)[-1]
-    return stats.filter([digest <= last for digest in digests])
+    sha256 = hashlib.sha256
+    digests = [sha256(f"{task_id}\n{id_}".encode()).digest() for id_ in instance_ids.to_list()]
+    last = sorted(digests)[QUICK_INSTANCES - 1]
+    return pl.Series([digest <= last for digest in digests], dtype=pl.Boolean)

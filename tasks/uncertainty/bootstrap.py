@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tasks.metrics import Metric
@@ -34,12 +35,26 @@ def draws(task_id: str, instances: int, replicates: int = REPLICATES) -> Iterato
         replicates: samples of all tables together.
     """
     seed = int.from_bytes(hashlib.sha256(task_id.encode()).digest()[:8], "little")
-    generator = np.random.Generator(np.random.SFC64(seed))
+    bits = np.random.SFC64(seed)
     at_once = max(1, _DRAWS_AT_ONCE // instances)
     for start in range(0, replicates, at_once):
         samples = min(at_once, replicates - start)
-        chosen = generator.integers(0, instances, (samples, instances), dtype=np.uint32)
-        yield Samples(chosen)
+        chosen = _below(instances, bits, samples * instances)
+        yield Samples(chosen.reshape(samples, instances))
+
+
+def _below(limit: int, bits: np.random.BitGenerator, count: int) -> npt.NDArray[np.int64]:
+    """Whole numbers below `limit`, from 32 random bits each, multiplied and shifted (Lemire 2019).
+
+    No number is more likely than another by more than 1 in 2^32 / limit: of 300,000 instances, 1 in
+    14,000, which no interval shows. Without Lemire's rejection this is one pass over columns, half
+    the time of `Generator.integers`; and NumPy promises the bits to stay what they are, but not
+    what its generators make of them.
+    """
+    numbers = bits.random_raw((count + 1) // 2).view(np.uint32)[:count].astype(np.uint64)
+    numbers *= np.uint64(limit)
+    numbers >>= np.uint64(32)
+    return numbers.view(np.int64)
 
 
 def replicates_of(
@@ -57,7 +72,8 @@ def replicates_of(
     if stats.height < 2:
         return None
     # In the order of ids, so that all models' tables are drawn from alike.
-    stats = stats.sort("instance_id")
+    if not stats["instance_id"].is_sorted():
+        stats = stats.sort("instance_id")
     found: list[Floats] = []
     for drawn in draws(task_id, stats.height, replicates):
         scores = metric.resample(stats, drawn)
