@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -88,7 +89,7 @@ def ingest_batch(
         for table in rows.read():
             groups.add(table)
             written += table.num_rows
-        quarantine.append(rows.quarantine())
+        quarantine.extend(rows.quarantine())
         if rows.refused and not written:
             result.refused_files[file.task_id] = file.fingerprint
             return
@@ -169,7 +170,7 @@ class _Rows:
         self._seen: set[int] = set()
         self._sha256 = ""
         self._told: list[dict[str, Any]] = []
-        self._packed = [QUARANTINE_SCHEMA.empty_table()]
+        self._packed: list[pa.Table] = []
 
     def content_sha256(self) -> str:
         """Hash of all that the stored rows depend on; known when all rows were read."""
@@ -177,15 +178,16 @@ class _Rows:
         parts = (READER_VERSION, self._kind, self._payload, self._sha256, files)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def quarantine(self) -> pa.Table:
+    def quarantine(self) -> list[pa.Table]:
         """What was refused (`QUARANTINE_SCHEMA`), one by one up to `_MOST_TOLD`."""
         if self.quarantined > _MOST_TOLD:
             more = (
                 f"{self.quarantined - _MOST_TOLD:,} more rows are refused, which are not told apart"
             )
             self._tell(more, None, None, None)
-        self._pack()
-        return pa.concat_tables(self._packed)
+        if self._told:
+            self._pack()
+        return self._packed
 
     def read(self) -> Iterator[pa.Table]:
         """Tables of `INSTANCE_SCHEMA`, each to be one row group."""
@@ -234,10 +236,10 @@ class _Rows:
         nothing = {f.name: pa.nulls(len(rows), f.type) for f in INSTANCE_SCHEMA if f.nullable}
         columns = nothing | {
             "task_id": pa.repeat(self._file.task_id, len(rows)),
-            "instance_id": pa.array(found.ids, pa.string()),
-            "position": pa.array(range(len(rows)), pa.int64()),
+            "instance_id": found.ids,
+            "position": pa.array(np.arange(len(rows))),
             "kind": pa.repeat("text", len(rows)),
-            "text": pa.array(found.texts, pa.large_string()),
+            "text": found.texts,
         }
         return pa.Table.from_arrays(
             [columns[name] for name in INSTANCE_SCHEMA.names], schema=INSTANCE_SCHEMA
