@@ -17,7 +17,7 @@ from tasks.metrics import get_metric
 from tasks.storage import Store
 from tasks.uncertainty.bootstrap import REPLICATES, draws, replicates_of
 from tasks.uncertainty.compare import compare
-from tasks.uncertainty.intervals import interval
+from tasks.uncertainty.intervals import _expanded, interval
 from tasks.uncertainty.levels import level_replicates, ranks
 from tasks.uncertainty.published import _Results, read_replicates
 from tasks.warehouse import connect
@@ -59,6 +59,17 @@ def test_an_interval_of_an_unbounded_error_is_unbounded_not_nan() -> None:
     replicates = np.array([1.0, 2.0, 3.0] + [np.inf] * 97)
     low, high = interval(replicates, 10)
     assert low in (1.0, 2.0, 3.0) and high == np.inf
+
+
+@given(st.lists(st.floats(0, 1e6) | st.just(np.inf), min_size=2, max_size=60), st.integers(2, 500))
+def test_interval_ends_are_numpys_quantiles(replicates: list[float], instances: int) -> None:
+    drawn = np.array(replicates)
+    for found, tail in (
+        (interval(drawn), 0.025),
+        (interval(drawn, instances), _expanded(0.025, instances)),
+    ):
+        assert found[0] == np.quantile(drawn, tail, method="lower")
+        assert found[1] == np.quantile(drawn, 1 - tail, method="higher")
 
 
 @pytest.mark.parametrize("name", list(POPULATIONS))
