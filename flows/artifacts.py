@@ -3,8 +3,11 @@ makes them; a server that does not take them costs a warning, never the night.""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import httpx
@@ -43,24 +46,50 @@ def show_leaderboard(run_id: str, levels: Sequence[dict[str, Any]]) -> None:
     )
 
 
+@contextmanager
+def shown_meanwhile() -> Iterator[None]:
+    """Artifacts of the flow run inside are sent beside its work, one after the other; at the end all
+    have been. A server takes some 20 ms for each, and has them while nobody waits."""
+    global _sender
+    with ThreadPoolExecutor(1, "artifacts") as sender:
+        _sender = sender
+        try:
+            yield
+        finally:
+            _sender = None
+
+
+_sender: ThreadPoolExecutor | None = None
+
+
+def show_work(report: RunReport) -> None:
+    """What was read and scored, as soon as it was."""
+    about = f"run {report.run_id}"
+    _table("ingested", ingested_table(report.ingest), f"What was read, by source, {about}")
+    rescored = rescored_table(report.scores)
+    _table("rescored", rescored, f"What was scored again, and why, {about}")
+
+
+def show_stages(report: RunReport) -> None:
+    """How long each stage took."""
+    about = f"Wall time and counts of each stage, run {report.run_id}"
+    _table("stages", stage_table(report.stages), about)
+
+
 def show_night(report: RunReport, standing: Standing) -> None:
     """The summary and the tables behind it, on the page; what needs somebody, in the log."""
     run = f"run {report.run_id}"
     text = summary(
         report.run_id, report.store, report.failures, report.scores, report.stages, standing
     )
-    with _or_warn("summary"):
-        create_markdown_artifact(text, key="night", description=f"The night in short, {run}")
+    about = f"The night in short, {run}"
+    _send("night", partial(create_markdown_artifact, text, key="night", description=about))
     for key, rows, about in (
-        ("ingested", ingested_table(report.ingest), "What was read, by source"),
-        ("rescored", rescored_table(report.scores), "What was scored again, and why"),
         ("coverage", standing.coverage, "Instances seen, missed and refused, by model"),
         ("quarantine", standing.quarantine, "Refused rows and files, by reason"),
         ("quarantine-rows", standing.quarantine_rows, f"The first of {standing.refused} refused"),
-        ("stages", stage_table(report.stages), "Wall time and counts of each stage"),
     ):
-        if rows:
-            _table(key, rows, f"{about}, {run}")
+        _table(key, rows, f"{about}, {run}")
     logger = get_run_logger()
     for failure in report.failures:
         logger.warning("failed: %s", failure)
@@ -69,9 +98,22 @@ def show_night(report: RunReport, standing: Standing) -> None:
     logger.info("night %s: %s", report.run_id, one_line(report.stages, standing))
 
 
-def _table(key: str, rows: list[dict[str, Any]], description: str) -> None:
-    with _or_warn(key):
-        create_table_artifact(table=rows, key=key, description=description)
+def _table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+    if rows:
+        table = partial(create_table_artifact, table=list(rows), key=key, description=description)
+        _send(key, table)
+
+
+def _send(key: str, create: Callable[[], object]) -> None:
+    def send() -> None:
+        with _or_warn(key):
+            create()
+
+    if _sender is None:
+        send()
+    else:
+        # In the context of the flow run: an artifact finds its run, and the client, there.
+        _sender.submit(copy_context().run, send)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.alerts import alert_end, alert_night
-from flows.artifacts import show_night, tag_run
+from flows.artifacts import show_night, show_stages, show_work, shown_meanwhile, tag_run
 from flows.ingest import ingest
 from flows.options import RunReport
 from flows.publish import publish
@@ -64,27 +64,30 @@ def nightly(
     report = RunReport(new_run_id(), store_url)
     catalogue = {"catalogue_files": list(catalogue_files), "base_catalogue": base_catalogue}
     chosen = {"models": models, "workers": workers, "dask": dask, "force": force}
-    with (
-        sole_writer(store_url, report.run_id),
-        means(catalogue_files, base_catalogue, workers, dask) as use,
-    ):
-        began = time.perf_counter()
-        if dataset is not None or submissions is not None:
-            report.ingest = ingest.fn(store_url, dataset, submissions, **catalogue, **chosen)
-        for path in results:
-            report.imports.append(import_past_results(Store(store_url), path, use.catalogue))
-        report.seconds["ingest"] = time.perf_counter() - began
+    with shown_meanwhile():
+        with (
+            sole_writer(store_url, report.run_id),
+            means(catalogue_files, base_catalogue, workers, dask) as use,
+        ):
+            began = time.perf_counter()
+            if dataset is not None or submissions is not None:
+                report.ingest = ingest.fn(store_url, dataset, submissions, **catalogue, **chosen)
+            for path in results:
+                report.imports.append(import_past_results(Store(store_url), path, use.catalogue))
+            report.seconds["ingest"] = time.perf_counter() - began
 
-        began = time.perf_counter()
-        report.scores = score.fn(store_url, **catalogue, **chosen)
-        report.seconds["score"] = time.perf_counter() - began
+            began = time.perf_counter()
+            report.scores = score.fn(store_url, **catalogue, **chosen)
+            report.seconds["score"] = time.perf_counter() - began
+            show_work(report)
 
-        began = time.perf_counter()
-        report.published = publish.fn(  # type: ignore[assignment]
-            store_url, report.run_id, **catalogue, stages=report.stages
-        )
-        report.seconds["publish"] = time.perf_counter() - began
-    standing = read_standing(Store(store_url))
-    show_night(report, standing)
-    alert_night(report, standing, webhook)
+            began = time.perf_counter()
+            report.published = publish.fn(  # type: ignore[assignment]
+                store_url, report.run_id, **catalogue, stages=report.stages
+            )
+            report.seconds["publish"] = time.perf_counter() - began
+            show_stages(report)
+        standing = read_standing(Store(store_url))
+        show_night(report, standing)
+        alert_night(report, standing, webhook)
     return report

@@ -33,6 +33,7 @@ from prefect.futures import wait
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import (
     PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
     PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     get_current_settings,
@@ -426,9 +427,10 @@ def prefect_server() -> Iterator[str]:
                 "run `general-level doctor`; or start `prefect server start` and set PREFECT_API_URL",
             ) from None
         # Heartbeats let a lasting server notice dead flows; this one lives no longer than the flow,
-        # and stopping a flow's heartbeat takes a second.
+        # and stopping a flow's heartbeat takes a second. Nor do browsers' forged requests reach it.
         settings: dict[Any, Any] = {
             PREFECT_API_URL: url,
+            PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
             PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         }
