@@ -20,7 +20,8 @@ PIECES = (
     "Dr. Smith U.S. etc. e.g. 3.14 1,000 it's don't 'tis cannot gonna (see below) ... wait... "
     "what?! No! yes. a. Mr. well-known -- co. Inc. $5 #1 50% http://a.b/c?d=e foo:bar x: 'quoted' "
     "O'Neil's 's n't a.b. 1. 2). end.) Hello world the St. Jan. naïve 日本語。 emoji😀. [x] a;b and/or "
-    ". , ? ! ' wouldn't've D'ye more'n <p> x.y.z A I no. p.m. s' '' \"hi\" `` The cat sat. ran,"
+    ". , ? ! ' wouldn't've D'ye more'n <p> x.y.z A I no. p.m. s' '' \"hi\" `` The cat sat. ran, "
+    "(U.S. e.g.) i.e., D.C. a.m. p.m.) J. No.' yes.) Mr.'s Dr.? 7. x! B? ).' 'n' ('quoted). 1st. co.-op"
 ).split()
 
 

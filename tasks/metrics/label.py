@@ -26,7 +26,9 @@ WHITE_SPACE = (
     "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
     "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-_OTHER_SPACE = WHITE_SPACE.replace(" ", "")
+#: One or more of them, and what of them is more than single spaces between words.
+_SPACES = f"[{WHITE_SPACE}]+"
+_UNEVEN_SPACE = f"[{WHITE_SPACE.replace(' ', '')}]|  |^ | $"
 
 #: Annotation types whose references are several labels joined by comma and space.
 _MULTI_LABEL_TYPES = frozenset(
@@ -223,16 +225,22 @@ class TokenF1(MeanMetric):
 
     def compute(self, batch: Batch) -> pl.DataFrame:
         pairs = Pairs.of(batch)
-        texts, text = pairs.texts(), pl.col("text")
-        words = cut(texts, text.str.split(" "))
-        if not set(_OTHER_SPACE).isdisjoint("".join(words.names)):
-            words = cut(texts, text.str.replace_all(f"[{_OTHER_SPACE}]", " ").str.split(" "))
-        given, expected = words.halves()
-        common = shared(given, expected, distinct=True)
+        given, expected = _words(pairs.predictions), _words(pairs.references)
+        shared_words = given.list.set_intersection(expected).list.len().fill_null(0)
+        common = shared_words.to_numpy().astype(np.int64)
         # 2PR / (P + R) with P = common / |p| and R = common / |r|, in the published order.
-        precision = common / np.maximum(given.sizes(), 1)
-        recall = common / np.maximum(expected.sizes(), 1)
+        precision, recall = (
+            common / side.list.len().fill_null(0).clip(1).to_numpy() for side in (given, expected)
+        )
         return pairs.best(2 * precision * recall / np.where(common > 0, precision + recall, 1))
+
+
+def _words(texts: pl.Series) -> pl.Series:
+    """The words between white space of each text (List(String)), null where there are none."""
+    if texts.str.contains(_UNEVEN_SPACE).any():
+        texts = texts.str.replace_all(_SPACES, " ").str.strip_chars(" ")
+    words = pl.when(pl.col("text") != "").then(pl.col("text").str.split(" "))
+    return pl.DataFrame({"text": texts}).select(words).to_series()
 
 
 @register

@@ -6,9 +6,9 @@ that the tokens never depend on what else is installed.
 
 Most text is plain: words between single spaces, sentences that end in a word of letters and one
 mark. There every Treebank rule looks at one chunk (what stands between two spaces) and its borders,
-so that a chunk's tokens can be looked up. Where it is not plain how a text ends its sentences, Punkt
-is asked, and chunks are looked up sentence by sentence; a text with anything else is left to NLTK.
-The equality of these ways is a property test.
+so that a chunk's tokens can be looked up. Where a chunk may end a sentence or not ("U.S."), Punkt is
+asked, once for each chunk and the one behind it, as it looks no further; a text with anything else
+takes the exact path. The equality of both paths is a property test.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from tasks.metrics.bags import Bags, cut
+from tasks.metrics.bags import Bags, Integers, cut
 
 #: Distinct chunks or words kept; older ones are dropped, so memory stays bounded.
 CACHE_SIZE = 400_000
@@ -30,7 +31,6 @@ CACHE_SIZE = 400_000
 #: chunks apply, or rules ask for a literal space. (A pattern of Polars, whose `\s` is Python's but
 #: for \x1c to \x1f.)
 _NOT_PLAIN = r"[^\S ]|[\"“”«»]|''|``|[\x00-\x08\x0e-\x1f\x7f]"
-_NOT_PLAIN_HERE = re.compile(_NOT_PLAIN)
 _ALNUM = re.compile(r"[A-Za-z0-9]")
 #: A word of ASCII letters and digits with at most one mark behind it: by far the most chunks.
 _WORD = re.compile(r"([A-Za-z0-9]+)([.,;:?!]?)\Z")
@@ -38,6 +38,13 @@ _WORD = re.compile(r"([A-Za-z0-9]+)([.,;:?!]?)\Z")
 _CONTRACTED = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
 #: A chunk that may end a sentence: two or more letters and one mark.
 _ENDS = re.compile(r"[A-Za-z]{2,}[.?!]\Z")
+#: Marks that may end a sentence, and a chunk that ends in one of them.
+_MARKS = (".", "?", "!")
+_DOUBTFUL = re.compile(
+    r"[^.?!]*(?:(?<=[A-Za-z0-9])\.(?=[A-Za-z0-9])[^.?!]*)*(?<=[A-Za-z0-9])[.?!]\Z"
+)
+#: A chunk behind a doubtful one in which nothing else may end a sentence.
+_NEXT = re.compile(r"[^\W_]+(?:['.,-][^\W_]+)*[.,;:?!]?\Z")
 #: A chunk whose marks cannot end a sentence: dots between letters or digits (3.14, a.b).
 _INNER_DOTS = re.compile(r"[^.?!]*(?:(?<=[A-Za-z0-9])\.(?=[A-Za-z0-9])[^.?!]*)*\Z")
 
@@ -50,9 +57,10 @@ def word_bags(texts: pl.Series) -> Bags:
     """
     plain = ~texts.str.contains(_NOT_PLAIN)
     chunks = cut(texts, pl.when(pl.Series(plain)).then(pl.col("text").str.split(" ")))
-    # The last chunk of a text is tokenised by other rules: it is another piece.
+    # The last chunk of a sentence is tokenised by other rules: it is another piece.
     last = np.diff(chunks.row, append=-1) != 0
-    piece = 2 * chunks.item + last
+    breaks, unknown = _breaks(chunks, last)
+    piece = 2 * chunks.item + (last | breaks)
     used = np.flatnonzero(np.bincount(piece))
     tokens = [_chunk_tokens(chunks.names[p >> 1], bool(p & 1)) for p in used.tolist()]
     place = np.zeros(2 * len(chunks.names), np.int64)
@@ -66,6 +74,7 @@ def word_bags(texts: pl.Series) -> Bags:
 
     refused = np.array([t is _REFUSED for t in tokens], bool)
     known = plain.to_numpy().copy()
+    known[chunks.row[unknown]] = False
     if refused.any():
         known[chunks.row[refused[place]]] = False
     kept = known[chunks.row]
@@ -94,6 +103,43 @@ def word_bags(texts: pl.Series) -> Bags:
 _REFUSED: tuple[str, ...] = ("\0refused",)
 
 
+def _breaks(chunks: Bags, last: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], Integers]:
+    """Which doubtful chunks end a sentence, shape (items,), and the places of those that only the
+    exact path knows."""
+    found = np.zeros(len(last), bool)
+    doubtful = np.array([_is_doubtful(name) for name in chunks.names], bool)
+    if not doubtful.any():
+        return found, np.zeros(0, np.int64)
+    places = np.flatnonzero(doubtful[chunks.item] & ~last)
+    names, count = chunks.names, len(chunks.names)
+    pairs, which = np.unique(
+        chunks.item[places] * count + chunks.item[places + 1], return_inverse=True
+    )
+    ends = [_ends_before(names[p // count], names[p % count]) for p in pairs.tolist()]
+    found[places] = np.array([bool(end) for end in ends], bool)[which]
+    return found, places[np.array([end is None for end in ends], bool)[which]]
+
+
+def _is_doubtful(chunk: str) -> bool:
+    """Whether the mark behind a chunk inside a text may end a sentence or not."""
+    return chunk[-1:] in _MARKS and bool(_DOUBTFUL.match(chunk)) and not _is_end(chunk)
+
+
+def _is_end(chunk: str) -> bool:
+    """Whether a chunk inside a text ends a sentence, whatever comes next."""
+    return bool(_ENDS.match(chunk)) and (
+        chunk[-1] != "." or chunk[:-1].lower() not in _no_sentence_end()
+    )
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _ends_before(chunk: str, next_chunk: str) -> bool | None:
+    """Whether Punkt ends a sentence between two chunks; None where it might look further."""
+    if not _NEXT.match(next_chunk):
+        return None
+    return len(_sentences(f"{chunk} {next_chunk}")) > 1
+
+
 @lru_cache(maxsize=CACHE_SIZE)
 def _chunk_tokens(chunk: str, last: bool) -> tuple[str, ...]:
     """Tokens of a chunk inside a text or at its end; `_REFUSED` where only the exact path knows."""
@@ -112,14 +158,13 @@ def _middle_chunk(chunk: str) -> tuple[str, ...]:
     plain = _word(chunk)
     if plain is not None and chunk[-1] != ".":
         return plain
-    if _INNER_DOTS.match(chunk):
+    if _INNER_DOTS.match(chunk) or _is_doubtful(chunk):
         return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
-    if _ENDS.match(chunk):
-        if chunk[-1] != ".":
-            return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
-        if chunk[:-1].lower() not in _no_sentence_end():
-            return plain or tuple(_treebank().tokenize(f"x {chunk}")[1:])
-    return _REFUSED
+    if not _is_end(chunk):
+        return _REFUSED
+    if chunk[-1] != ".":
+        return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
+    return plain or tuple(_treebank().tokenize(f"x {chunk}")[1:])
 
 
 def _last_chunk(chunk: str) -> tuple[str, ...]:
@@ -127,39 +172,15 @@ def _last_chunk(chunk: str) -> tuple[str, ...]:
     if plain is not None:
         return plain
     body = chunk[:-1] if chunk[-1] in ".?!" else chunk
-    # As in `_chunk_in_sentence`: what follows the last letter decides.
+    # Closing marks alone would let the rule for the final period reach back over the space.
     if _INNER_DOTS.match(body) and _ALNUM.search(body):
         return tuple(_treebank().tokenize(f"x {chunk}")[1:])
     return _REFUSED
 
 
 def _exact(text: str) -> list[str]:
-    plain = not _NOT_PLAIN_HERE.search(text)
-    return [
-        token
-        for sentence in _sentences(text)
-        for token in (_plain_sentence(sentence) if plain else _treebank().tokenize(sentence))
-    ]
-
-
-def _plain_sentence(sentence: str) -> list[str]:
-    *chunks, last = sentence.split(" ")
-    end = _chunk_in_sentence(last, True)
-    if end is _REFUSED:
-        return _treebank().tokenize(sentence)
-    return [token for chunk in chunks for token in _chunk_in_sentence(chunk, False)] + [*end]
-
-
-@lru_cache(maxsize=CACHE_SIZE)
-def _chunk_in_sentence(chunk: str, last: bool) -> tuple[str, ...]:
-    """Tokens of a chunk of one sentence, where only the last one may end in a full stop."""
-    plain = _word(chunk)
-    if plain is not None and (last or chunk[-1] != "."):
-        return plain
-    if not last:
-        return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
-    # Closing marks alone would let the rule for the final period reach back over the space.
-    return tuple(_treebank().tokenize(f"x {chunk}")[1:]) if _ALNUM.search(chunk) else _REFUSED
+    treebank = _treebank()
+    return [token for sentence in _sentences(text) for token in treebank.tokenize(sentence)]
 
 
 @lru_cache(maxsize=1)
