@@ -19,7 +19,7 @@ import time
 import zipfile
 import zlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from gzip import GzipFile
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
@@ -39,6 +39,8 @@ DAMAGED = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, 
 _CHUNK = 2**20
 #: Bytes that remote storages read ahead, and that archives do.
 _REMOTE_BLOCK, _ARCHIVE_BLOCK = 4 * 2**20, 2**17
+#: Bytes of a file that is read ahead, and those of all at once; seconds after which no other is.
+_SMALL, _AHEAD, _AHEAD_SECONDS = 2**18, 2**23, 1.0
 #: Archives that are kept open at once.
 _KEPT = 8
 #: Compressed tars are unpacked to a temporary file up to this size, larger ones read in turn.
@@ -93,6 +95,15 @@ def open_member(url: str, member: str = "") -> BinaryIO:
 
 def read_member(url: str, member: str, limit: int) -> bytes:
     """All bytes of a file as `open_member` finds it, but no more than one beyond `limit`."""
+    ahead: dict[str, bytes] = getattr(_here, "ahead", {})
+    if not member and url in ahead and len(ahead[url]) <= limit:
+        return ahead[url]
+    if not member and (path := _local_path(url)) is not None:
+        # All of it in the call that opens it, as most files are small: each call costs a turn of
+        # the thread that makes it.
+        data = _ask(read_timeout(), url, _small_file, path, limit)
+        if data is not None:
+            return data
     pieces: list[bytes] = []
     size = 0
     with open_member(url, member) as handle:
@@ -100,6 +111,54 @@ def read_member(url: str, member: str, limit: int) -> bytes:
             pieces.append(piece)
             size += len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+@contextmanager
+def read_ahead(urls: Iterable[str]) -> Iterator[None]:
+    """For what the calling thread reads inside: the small ones of these files, where they are local,
+    are read before by one call.
+
+    Some thousands of small images would be asked for one after the other, and each time the thread
+    that makes the calls takes its turn. What fails here is asked for again by `read_member`, and
+    fails there.
+    """
+    paths = {url: path for url in urls if (path := _local_path(url)) is not None}
+    if paths:
+        with suppress(StorageFailure):
+            _here.ahead = _ask(read_timeout(), next(iter(paths)), _small_files, paths)
+    try:
+        yield
+    finally:
+        _here.ahead = {}
+
+
+def _small_files(paths: dict[str, str]) -> dict[str, bytes]:
+    """Contents by URL of the small files among local paths, as many as come quickly."""
+    found: dict[str, bytes] = {}
+    until, room = time.monotonic() + _AHEAD_SECONDS, _AHEAD
+    for url, path in paths.items():
+        if time.monotonic() > until:
+            break
+        with suppress(OSError):
+            data = _small_file(path, min(_SMALL, room))
+            if data is not None:
+                found[url] = data
+                room -= len(data)
+    return found
+
+
+def _small_file(path: str, limit: int) -> bytes | None:
+    """The bytes of a local file; None when they are more than one read gives, or than `limit`."""
+    descriptor = _local_descriptor(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > min(limit, 8 * _CHUNK):
+            return None
+        # One byte more, so that a file that grows meanwhile is told from one that is read whole.
+        data = os.pread(descriptor, size + 1, 0)
+        return data if len(data) == size else None
+    finally:
+        os.close(descriptor)
 
 
 def list_folder(url: str, member: str = "") -> list[tuple[str, str]]:
@@ -202,7 +261,8 @@ class _Together:
         self.waited: defaultdict[str, float] = defaultdict(float)
 
 
-#: `together`, of this thread; None or absent outside of `reading_together`.
+#: Of this thread: `together`, None or absent outside of `reading_together`; `ahead`, contents by URL,
+#: empty or absent outside of `read_ahead`.
 _here = threading.local()
 
 
@@ -441,14 +501,20 @@ def _local_path(url: str) -> str | None:
 
 
 def _open_local(path: str) -> io.FileIO:
+    return io.FileIO(_local_descriptor(path))
+
+
+def _local_descriptor(path: str) -> int:
+    """A descriptor of a plain file that is open to be read. Raises as `open_member`."""
     try:
         # Otherwise a named pipe would be waited for.
-        file = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except ValueError as error:  # a name with a null, or that the file system cannot spell
         raise FileNotFoundError(errno.ENOENT, str(error), path) from None
-    kind = os.fstat(file.fileno()).st_mode
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
+    os.close(descriptor)
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, "a folder", path)
-    if not stat.S_ISREG(kind):
-        raise FileNotFoundError(errno.ENOENT, "no plain file", path)
-    return file
+    raise FileNotFoundError(errno.ENOENT, "no plain file", path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -83,8 +83,12 @@ def is_folder(value: Any) -> bool:
 
 
 def _is_place(value: Any) -> bool:
-    parts = ("path", "url", "member")
-    return isinstance(value, dict) and all(isinstance(value.get(part), str) for part in parts)
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("path"), str)
+        and isinstance(value.get("url"), str)
+        and isinstance(value.get("member"), str)
+    )
 
 
 def name_of(value: Any) -> str:
@@ -107,6 +111,15 @@ def read_bytes(value: Any) -> bytes:
     if len(data) > FILE_LIMIT:
         raise Refused(f"{where['path']} is larger than {FILE_LIMIT:,} bytes")
     return data
+
+
+def plain_urls(values: Iterable[Any]) -> Iterator[str]:
+    """URLs of the values that are a file, not those of folders and archives."""
+    for value in values:
+        if type(value) is dict and "$file" in value and is_file(value):
+            place = value["$file"]
+            if not place["member"]:
+                yield place["url"]
 
 
 def place_of(value: Any) -> dict[str, str]:
@@ -214,29 +227,36 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
     Raises:
         Refused: when it is no image, truncated, or has more than `PIXEL_LIMIT` pixels.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     name, data = name_of(value) if is_file(value) else "the value", read_bytes(value)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > PIXEL_LIMIT:
-                raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
-            if mode == "grey":
-                kept = image.mode.startswith("I") or image.mode == "L"
-                return np.asarray(image if kept else image.convert("L"))
-            if mode != "label" and image.mode.startswith("I"):
-                raise Refused(f"{name} has 16 bits a pixel: expected 8")
-            if mode == "label":
-                return np.asarray(
-                    image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L")
-                )
-            return np.asarray(image if image.mode == mode else image.convert(mode))
+        return _pixels(data, mode, name)
     except Refused:
         raise
     except UnidentifiedImageError:  # its own message tells an address in memory
         raise Refused(f"{name} is no readable image (of no known format)") from None
     except Exception as error:
         raise Refused(f"{name} is no readable image ({error})") from None
+
+
+def _pixels(data: bytes, mode: str, name: str) -> npt.NDArray[np.uint8]:
+    """The pixels of an image file's content, as `load_image` gives them; raises what Pillow does."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        if image.width * image.height > PIXEL_LIMIT:
+            raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
+        if mode == "grey":
+            kept = image.mode.startswith("I") or image.mode == "L"
+            return np.asarray(image if kept else image.convert("L"))
+        if mode != "label" and image.mode.startswith("I"):
+            raise Refused(f"{name} has 16 bits a pixel: expected 8")
+        if mode == "label":
+            return np.asarray(
+                image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L")
+            )
+        return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def load_frames(value: Any, mode: str = "RGB") -> Iterator[npt.NDArray[np.uint8]]:

@@ -28,6 +28,8 @@ from tasks.files import (
     list_archive,
     list_folder,
     open_member,
+    read_ahead,
+    read_member,
     reading_together,
 )
 from tasks.ingest.discover import discover
@@ -42,6 +44,61 @@ CONTENT = {name: os.urandom(2_000) for name in NAMES}
 
 def value(url, member="", path="x.bin"):
     return {"$file": {"path": path, "url": str(url), "member": member}}
+
+
+# --- files read ahead
+
+
+def test_small_files_are_read_ahead_by_one_call_and_all_others_when_they_are_read(
+    tmp_path, monkeypatch
+):
+    contents = {"a.bin": b"a" * 10, "empty.bin": b"", "large.bin": os.urandom(files._SMALL + 1)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    asked = []
+    real = files._ask
+    monkeypatch.setattr(files, "_ask", lambda *a: (asked.append(a[2].__name__), real(*a))[1])
+    wrong = ["absent", "pipe", "folder", "with\0null"]
+    with read_ahead([f"file://{tmp_path}/{name}" for name in [*contents, *wrong]]):
+        for name, content in contents.items():
+            assert read_member(f"file://{tmp_path}/{name}", "", 2**30) == content
+        assert read_member(f"file://{tmp_path}/a.bin", "", 4) == b"aaaaa"
+        for name in wrong:
+            with pytest.raises(OSError, match=r"."):
+                read_member(f"file://{tmp_path}/{name}", "", 2**30)
+    assert asked.count("_small_files") == 1
+    assert asked.count("_small_file") == 2 + len(wrong)
+    # Nothing is kept: what lies there now is read.
+    (tmp_path / "a.bin").write_bytes(b"new")
+    assert read_member(f"file://{tmp_path}/a.bin", "", 2**30) == b"new"
+
+
+def test_files_ahead_that_do_not_come_are_asked_for_once_and_fail_where_they_are_read(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "a.bin").write_bytes(b"a")
+    never = threading.Event()
+    monkeypatch.setattr(files, "_small_files", lambda paths: never.wait())
+    monkeypatch.setenv(READ_TIMEOUT, "0.2")
+    began = time.monotonic()
+    with reading_together(), read_ahead([f"file://{tmp_path}/a.bin"]):
+        for _ in range(50):
+            with pytest.raises(StorageFailure, match="did not answer"):
+                read_member(f"file://{tmp_path}/a.bin", "", 2**30)
+    assert time.monotonic() - began < 5
+    never.set()
+
+
+def test_a_slow_storage_is_not_asked_for_many_files_in_the_time_of_one(tmp_path, monkeypatch):
+    for number in range(5):
+        (tmp_path / f"{number}.bin").write_bytes(b"a")
+    monkeypatch.setattr(files, "_AHEAD_SECONDS", 0.1)
+    real = files._small_file
+    monkeypatch.setattr(files, "_small_file", lambda *a: (time.sleep(0.2), real(*a))[1])
+    paths = {str(number): f"{tmp_path}/{number}.bin" for number in range(5)}
+    assert files._small_files(paths) == {"0": b"a"}
 
 
 # --- a storage that does not answer

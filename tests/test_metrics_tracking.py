@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
 from tasks.metrics import Batch, get_metric
+from tasks.metrics.base import StructureMetric
 
 METRICS = ["success_auc", "m_viou", "amota", "rte", "normal_rmse"]
 
@@ -337,6 +338,78 @@ def test_a_mean_over_instances_agrees_with_its_definition(metric_id, loop, toler
     assert metric.instance_scores(stats).to_list() == pytest.approx(expected, abs=tolerance)
     assert metric.aggregate(stats) == pytest.approx(np.mean(expected), abs=tolerance)
     assert len({round(value, 3) for value in expected}) > 50
+
+
+def test_tubes_scored_together_are_refused_and_scored_as_one_by_one():
+    """Every way in which a document is not plain, between others that are."""
+    plain, box = [[0, 0, 4, 4]] * 6, [1, 1, 3, 3]
+    tube = {"tube_start_frame": 1, "tube_end_frame": 3, "trajectory": [box, box]}
+    named = {**tube, "trajectory": {str(f): {"bbox": box, "id": 7} for f in range(6)}}
+
+    def with_box(value):
+        return {**tube, "trajectory": {**named["trajectory"], "2": value}}
+
+    references = [
+        tube,
+        named,
+        {**tube, "frame_count": 6},
+        {**tube, "tube_end_frame": 2},
+        {**tube, "trajectory": [None, box]},
+        with_box(box),
+        {**tube, "trajectory": {str(f): box for f in (2, 1, 0, 3)}},
+        with_box({"bbox": box, "box": None}),
+        with_box({"bbox": box, "box": [0, 0, 2, 2]}),
+        with_box({"bbox": [1, 1, -3, 3]}),
+        {**tube, "trajectory": {"01": box, "2": box}},
+        {**tube, "trajectory": {"1": box, "2": box, "x": box}},
+        {**tube, "trajectory": {"1": box, "01": box, "2": box}},
+        {**tube, "trajectory": {str(f): box for f in (4, 5)}},
+        {**tube, "tube_start_frame": 1.0},
+        {**tube, "tube_start_frame": True},
+        {**tube, "tube_start_frame": -1, "tube_end_frame": 1},
+        {**tube, "tube_start_frame": 30, "tube_end_frame": 32},
+        {**tube, "frame_count": 3},
+        {**tube, "frame_count": "6"},
+        {**tube, "trajectory": [None, [0, 0, 0, 0]]},
+        {**tube, "trajectory": [box, [1, 1, 2e9, 3]]},
+        {**tube, "trajectory": [box, [1e9, 1, 1e9, 3]]},
+        {**tube, "trajectory": [box]},
+        {**tube, "trajectory": {}},
+        {**tube, "trajectory": [[1, 1, "3", 3], box]},
+        {"trajectory": [box]},
+        plain,
+        None,
+    ]
+    predictions = [
+        plain,
+        [],
+        [None, [], *plain[:2]],
+        [None, None, [0, 0, 0, 0], *plain[:2]],
+        [None] * 3,
+        plain * 9,
+        plain * 2,
+        [[4, 0, 0, 4], *plain],
+        [[0, 0, True, 4], *plain],
+        [["0", 0, 4, 4], *plain],
+        [[0, 0, 4], *plain],
+        [[-2e9, 0, 4, 4], *plain],
+        {"2": [0, 0, 4, 4]},
+        tube,
+        named,
+        None,
+        3,
+    ]
+    pairs = list(itertools.product(predictions, references))
+    given = batch(*zip(*pairs, strict=True))
+    metric = get_metric("m_viou")
+    assert isinstance(metric, StructureMetric)
+    together, apart = metric.compute(given), StructureMetric.compute(metric, given)
+    assert together["refused"].equals(apart["refused"])
+    assert together["reference_refused"].equals(apart["reference_refused"])
+    scores = [stats["score"].to_list() for stats in (together, apart)]
+    assert scores[0] == [None if s is None else pytest.approx(s, abs=1e-12) for s in scores[1]]
+    assert together["score"].null_count() > 100
+    assert together["score"].drop_nulls().n_unique() > 10
 
 
 def test_rte_agrees_with_its_definition_pooled_over_segments():

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
 from tasks.errors import UserError
-from tasks.media import Refused, decode
+from tasks.files import read_ahead
+from tasks.media import Refused, decode, plain_urls
 from tasks.metrics.samples import Floats, Samples
 
 Payload = Literal["text", "number", "json", "media", "features"]
@@ -100,6 +102,10 @@ class Metric(ABC):
         return np.array([self.aggregate(stats[sample]) for sample in np.sort(drawn.chosen)])
 
 
+#: Instances whose files are read ahead together.
+_NEAR = 16
+
+
 class StructureMetric(Metric):
     """A metric on structures or files, looked at one instance after the other.
 
@@ -125,17 +131,20 @@ class StructureMetric(Metric):
     def compute(self, batch: Batch) -> pl.DataFrame:
         rows: list[_Measured] = []
         sides = self.decoded(batch.predictions), self.decoded(batch.references)
-        for value, expected in zip(*sides, strict=True):
-            reference, reason = self._reference(expected)
-            if reason is not None:
-                rows.append(_Measured(reference_refused=reason))
-                continue
-            try:
-                prediction = self.read_prediction(value)
-                rows.append(_Measured(self.measure(prediction, reference)))
-            except Refused as error:
-                rows.append(_Measured(refused=str(error)))
+        pairs = zip(*sides, strict=True)
+        while near := list(islice(pairs, _NEAR)):
+            with read_ahead(plain_urls(chain.from_iterable(near))):
+                rows += [self._measured(*pair) for pair in near]
         return self._frame(rows)
+
+    def _measured(self, value: Any, expected: Any) -> _Measured:
+        reference, reason = self._reference(expected)
+        if reason is not None:
+            return _Measured(reference_refused=reason)
+        try:
+            return _Measured(self.measure(self.read_prediction(value), reference))
+        except Refused as error:
+            return _Measured(refused=str(error))
 
     def worst(self, batch: Batch) -> pl.DataFrame:
         rows: list[_Measured] = []
@@ -197,6 +206,27 @@ class MeanMetric(Metric):
 
     def resample(self, stats: pl.DataFrame, drawn: Samples) -> Floats:
         return drawn.means(stats["score"])
+
+
+def scored_apart(
+    scores: Floats, batch: Batch, one_by_one: Callable[[Batch], pl.DataFrame]
+) -> pl.DataFrame:
+    """The frame of a batch of which most instances were scored together.
+
+    Args:
+        scores: shape (instances,), NaN where an instance is left to `one_by_one`.
+        one_by_one: the columns `score`, `refused` and `reference_refused` of a batch.
+    """
+    left = np.isnan(scores)
+    nothing = pl.lit(None, pl.String)
+    together = pl.DataFrame({"score": scores[~left]}).with_columns(
+        refused=nothing, reference_refused=nothing
+    )
+    if not left.any():
+        return together
+    others = one_by_one(Batch(batch.predictions.filter(left), batch.references.filter(left)))
+    # The k-th row of either frame goes where the k-th of its kind stood.
+    return pl.concat([together, others])[np.argsort(np.argsort(left, kind="stable"))]
 
 
 class SumsMetric(Metric):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tasks.metrics.masks import Runs
+from tasks.metrics.masks import EDGES_AT_ONCE, Runs, parts_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -97,12 +97,20 @@ def _clipped(polygon: Floats, axis: int, sign: float, half: Floats) -> Floats:
 def run_iou(given: Runs, expected: Runs, i: Ints, j: Ints, crowd: Bools) -> Floats:
     """IoU of sets of positions, for the pairs of set `i` of the one side and `j` of the other."""
     (first, last), (expected_first, expected_last) = _reach(given), _reach(expected)
-    shared = np.zeros(len(i))
+    sizes, expected_sizes = given.sizes[i], expected.sizes[j]
+    shared = np.zeros(len(i), dtype=np.int64)
     near = np.flatnonzero((first[i] < expected_last[j]) & (expected_first[j] < last[i]))
-    if near.size:
-        shared[near] = _common_positions(given, expected, i[near], j[near])
-    sizes, expected_sizes = given.sizes.astype(np.float64), expected.sizes.astype(np.float64)
-    return share(shared, sizes[i], expected_sizes[j], crowd)
+    edges = np.diff(given.bounds)[i[near]] + np.diff(expected.bounds)[j[near]]
+    for part in parts_of(edges, EDGES_AT_ONCE):
+        pairs = near[part]
+        single = _single(given, expected, i[pairs], j[pairs])
+        shared[pairs] = (sizes[pairs] + expected_sizes[pairs] - single) // 2
+    return share(
+        shared.astype(np.float64),
+        sizes.astype(np.float64),
+        expected_sizes.astype(np.float64),
+        crowd,
+    )
 
 
 def _reach(runs: Runs) -> tuple[Ints, Ints]:
@@ -118,23 +126,11 @@ def _reach(runs: Runs) -> tuple[Ints, Ints]:
     return np.where(some, first - runs.places[:-1], 0), np.where(some, last - runs.places[:-1], 0)
 
 
-def _common_positions(given: Runs, expected: Runs, i: Ints, j: Ints) -> Floats:
-    """Positions that each pair of sets shares; none of the sets is empty."""
-    # The expected sets lie end to end, so that one look-up serves all pairs.
-    inside = expected.edges[1::2] - expected.edges[::2]
-    before = np.repeat(np.cumsum(inside), 2).astype(np.float64)
-    before[::2] -= inside
-
-    starts, counts = given.bounds[i], np.diff(given.bounds)[i]
-    first = np.cumsum(counts) - counts
-    taken = np.arange(counts.sum()) + np.repeat(starts - first, counts)
-    asked = given.edges[taken] + np.repeat(expected.places[j] - given.places[i], counts)
-    if (np.diff(given.places)[i] > np.diff(expected.places)[j]).any():
-        # The one may reach farther than the other, behind which the next one lies.
-        np.minimum(asked, np.repeat(expected.places[j + 1], counts), out=asked)
-    # Slopes are 0 and 1, so that floats hold the counts exactly.
-    covered = np.interp(asked, expected.edges, before)
-    return np.add.reduceat(covered[1::2] - covered[::2], first // 2)
+def _single(given: Runs, expected: Runs, i: Ints, j: Ints) -> Ints:
+    """Positions that are in just one of each pair's two sets."""
+    # As long as the longer one, so that the next pair lies behind both.
+    lengths = np.maximum(np.diff(given.places)[i], np.diff(expected.places)[j])
+    return given.chosen(i, lengths).single(expected.chosen(j, lengths))
 
 
 def keypoint_similarity(given: Floats, expected: Floats, i: Ints, j: Ints) -> Floats:

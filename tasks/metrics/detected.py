@@ -61,6 +61,8 @@ _COLUMNS = {
 LABELS = ("label", "category", "category_id", "class")
 WRAPPED_MASKS = ("mask", "segmentation", "polygons", "polygon", "rle")
 MASKS = (*WRAPPED_MASKS, "counts")
+#: Fields of an object that stand for the mask's size, or for a file in place of its masks.
+_BESIDE_MASKS = ("size", "height", "width", "$file", "$files")
 BOXES = ("bbox", "box", "bbox_2d")
 _BOXES_3D = ("box_3d", "box3d", "bbox_3d", "bbox3d", "box", "bbox")
 POINTS = ("points", "indices", "point_indices", "mask")
@@ -204,6 +206,8 @@ class Objects:
     def labels(self) -> Ints:
         """Numbers of the labels; an image's objects all have one, or are all `UNLABELLED`."""
         labels = self.first(LABELS)
+        if not any(label is None for label in labels):
+            return _label_numbers(labels)
         named = np.array([label is not None for label in labels], dtype=bool)
         if not named.all():
             total, some = (np.bincount(image) for image in (self.image, self.image[named]))
@@ -211,10 +215,7 @@ class Objects:
             if ((some > 0) & (some < total)).any():
                 raise Refused("some of the objects have a label and others have none")
         numbers = np.full(len(labels), UNLABELLED, dtype=np.int64)
-        try:
-            numbers[named] = [label_number(label) for label in labels if label is not None]
-        except TypeError:
-            raise Refused("expected a text or a number as the label") from None
+        numbers[named] = _label_numbers([label for label in labels if label is not None])
         return numbers
 
 
@@ -237,6 +238,13 @@ def label_number(label: str | float) -> int:
     if isinstance(label, float) and label.is_integer():
         label = int(label)
     return number48(str(label).strip()) or 1
+
+
+def _label_numbers(labels: Sequence[Any]) -> Ints:
+    try:
+        return np.array(list(map(label_number, labels)), dtype=np.int64)
+    except TypeError:
+        raise Refused("expected a text or a number as the label") from None
 
 
 def number48(text: str) -> int:
@@ -466,6 +474,24 @@ class Keypoints(Shape):
 def has_any(entry: Entry, names: Sequence[str]) -> bool:
     # Data sets of boxes often carry an empty list as segmentation.
     return any(map(entry.get, names))
+
+
+def mask_sizes(given: Objects, expected: Objects) -> list[Size | None]:
+    """`mask_size` of the references and then the detections of each image."""
+    pairs = list(zip(expected.images, given.images, strict=True))
+    names = given.names | expected.names
+    present = [name for name in MASKS if name in names]
+    if len(present) != 1 or present == ["counts"] or not names.isdisjoint(_BESIDE_MASKS):
+        return [mask_size(chain(*pair)) for pair in pairs]
+    # Nothing is left to look for around the masks; mostly the first one states the size.
+    sizes: list[Size | None] = []
+    for references, detections in pairs:
+        first = next(chain(references, detections), {}).get(present[0])
+        if type(first) is dict and "counts" in first:
+            sizes.append(read_size(first.get("size")))
+        else:
+            sizes.append(mask_size(chain(references, detections)))
+    return sizes
 
 
 def mask_size(entries: Iterable[Entry]) -> Size | None:

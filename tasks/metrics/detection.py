@@ -43,6 +43,7 @@ from tasks.metrics.detected import (
     entries_of,
     has_any,
     mask_size,
+    mask_sizes,
     number48,
 )
 from tasks.metrics.samples import Samples
@@ -637,9 +638,13 @@ class _ImageAveragePrecision(_AveragePrecision):
         if "segment" not in task_type and (given.names | expected.names).isdisjoint(MASKS):
             return [_BOXES] * len(expected.images)
         if all(map(_are_masks_alone, (given, expected))):
-            pairs = zip(expected.images, given.images, strict=True)
+            sizes = mask_sizes(given, expected)
             nothing = self.shape((), (), task_type)
-            return [Masks((mask_size(chain(*pair)),)) if any(pair) else nothing for pair in pairs]
+            pairs = zip(expected.images, given.images, strict=True)
+            return [
+                Masks((size,)) if any(pair) else nothing
+                for size, pair in zip(sizes, pairs, strict=True)
+            ]
         return super().shapes(given, expected, task_type)
 
     def shape(
@@ -658,8 +663,11 @@ class _ImageAveragePrecision(_AveragePrecision):
 def _are_masks_alone(objects: Objects) -> bool:
     """Whether all the objects have a mask, and none a box."""
     present = [name for name in MASKS if name in objects.names]
-    without_box = objects.names.isdisjoint(BOXES)
-    return without_box and all(has_any(entry, present) for entry in objects.entries)
+    if not objects.names.isdisjoint(BOXES):
+        return False
+    if len(present) == 1:
+        return all(objects.first(present))
+    return all(has_any(entry, present) for entry in objects.entries)
 
 
 @register

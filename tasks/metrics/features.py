@@ -17,7 +17,7 @@ import polars as pl
 
 from tasks.blocks import StoredRows, array_blocks
 from tasks.media import Array, Refused, decode, is_file, is_folder, load_array, name_of, numbers
-from tasks.metrics.base import Batch, Floats, MeanMetric
+from tasks.metrics.base import Batch, Floats, MeanMetric, scored_apart
 
 Integers = npt.NDArray[np.int64]
 
@@ -147,18 +147,7 @@ class NumbersMean(FeatureMean):
 
     def compute(self, batch: Batch) -> pl.DataFrame:
         scores = self._scores_of_numbers(batch.predictions)
-        left = np.isnan(scores)
-        nothing = pl.lit(None, pl.String)
-        together = pl.DataFrame({"score": scores[~left]}).with_columns(
-            refused=nothing, reference_refused=nothing
-        )
-        if not left.any():
-            return together
-        one_by_one = super().compute(
-            Batch(batch.predictions.filter(left), batch.references.filter(left))
-        )
-        # The k-th row of either frame goes where the k-th of its kind stood.
-        return pl.concat([together, one_by_one])[np.argsort(np.argsort(left, kind="stable"))]
+        return scored_apart(scores, batch, super().compute)
 
     def _scores_of_numbers(self, documents: pl.Series) -> Floats:
         """NaN where `of_numbers` gives it, or is not asked."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ Size = tuple[int, int]
 #: Keys under which a mask may be wrapped, the polygon's `size` or `height` and `width` beside it.
 _WRAPPERS = ("mask", "segmentation", "polygons", "polygon", "rle")
 _ARRAYS = (".npy", ".npz", ".parquet")
+#: Edges of runs that are compared at once: more are slower, for they do not stay in the cache.
+EDGES_AT_ONCE = 2**16
 #: Polygons are drawn on a grid this many times finer than the pixels.
 _FINER = 5
 
@@ -228,7 +230,7 @@ def try_rles(values: Sequence[Any]) -> list[Rle | Refused]:
     columns = _columns(values)
     if columns is not None:
         sizes, counts = columns
-        return _decompressed(counts).masks(sizes)
+        return counts.masks(sizes)
     found: list[Any] = [*values]
     texts: list[int] = []
     lists: list[int] = []
@@ -247,37 +249,41 @@ def try_rles(values: Sequence[Any]) -> list[Rle | Refused]:
                 lists.append(place)
         except Refused as error:
             found[place] = error
-    if texts and not _are_sound([found[place][1] for place in texts]):
+    decoded = _decompressed([found[place][1] for place in texts])
+    if decoded is None:
         for place in texts:
             reason = _reason_of_text(found[place][1])
             if reason is not None:
                 found[place] = Refused(reason)
         texts = [place for place in texts if isinstance(found[place], tuple)]
-    for places, decoded in ((texts, _decompressed), (lists, _Counts.of)):
-        if places:
-            sizes, counts = zip(*[found[place] for place in places], strict=True)
-            masks = decoded(counts).masks(np.array(sizes))
-            for place, mask in zip(places, masks, strict=True):
+        decoded = _decompressed([found[place][1] for place in texts])
+    plain = _Counts.of([found[place][1] for place in lists])
+    for places, counts in ((texts, decoded), (lists, plain)):
+        if places and counts is not None:
+            sizes = np.array([found[place][0] for place in places])
+            for place, mask in zip(places, counts.masks(sizes), strict=True):
                 found[place] = mask
     return found
 
 
-def _columns(values: Sequence[Any]) -> tuple[Ints, list[str]] | None:
+def _columns(values: Sequence[Any]) -> tuple[Ints, _Counts] | None:
     """Sizes (masks, 2) and counts of COCO RLE that are all compressed and sound so far; None when
     they have to be looked at one by one."""
     if set(map(type, values)) != {dict}:
         return None
-    sizes, counts = ([value.get(name) for value in values] for name in ("size", "counts"))
-    if set(map(type, counts)) != {str} or set(map(type, sizes)) != {list}:
+    sizes, texts = ([value.get(name) for value in values] for name in ("size", "counts"))
+    if set(map(type, texts)) != {str} or set(map(type, sizes)) != {list}:
         return None
-    if set(map(len, sizes)) != {2} or set(map(type, itertools.chain.from_iterable(sizes))) != {int}:
+    sides = list(itertools.chain.from_iterable(sizes))
+    if set(map(len, sizes)) != {2} or set(map(type, sides)) != {int}:
         return None
     try:
-        table = np.array(sizes, dtype=np.int64)
+        table = np.array(sides, dtype=np.int64).reshape(-1, 2)
     except OverflowError:
         return None
     fits = table.min() >= 1 and table.max() <= PIXEL_LIMIT and _pixels(table).max() <= PIXEL_LIMIT
-    return (table, counts) if fits and _are_sound(counts) else None
+    counts = _decompressed(texts) if fits else None
+    return None if counts is None else (table, counts)
 
 
 def _pixels(sizes: Ints) -> Ints:
@@ -292,19 +298,20 @@ def rles_decoded(values: Iterable[Any]) -> list[Any]:
     found = list(values)
     containers: list[Any] = [found]
     slots: list[tuple[Any, Any]] = []
+    rles: list[Any] = []
     for container in containers:  # grows on the way
         items = container.items() if type(container) is dict else enumerate(container)
         for key, value in items:
             if type(value) is dict:
                 if "counts" in value:
                     slots.append((container, key))
+                    rles.append(value)
                 else:
                     containers.append(value)
             elif type(value) is list and value and type(value[0]) in (dict, type(None)):
                 containers.append(value)
-    masks = try_rles([container[key] for container, key in slots])
-    for (container, key), mask in zip(slots, masks, strict=True):
-        if isinstance(mask, Rle):
+    for (container, key), mask in zip(slots, try_rles(rles), strict=True):
+        if type(mask) is Rle:
             container[key] = mask
     return found
 
@@ -346,15 +353,36 @@ class Runs:
         """How many positions each set holds (sets,)."""
         return np.diff(_sums(self.edges[1::2] - self.edges[::2])[self.bounds // 2])
 
-    def overlaps(self, other: Runs) -> tuple[Ints, Ints]:
-        """How many positions are in both and in either of two sets, set by set; as many sets on both
-        sides, at the same places."""
-        # Where just one of the two is inside, from edge to edge of both. The stable sort is one that
-        # merges what is in order already.
+    def chosen(self, sets: Ints, lengths: Ints) -> Runs:
+        """Those sets in that order, one of them as often as it is named, each of so many positions."""
+        counts = np.diff(self.bounds)[sets]
+        bounds, places = _sums(counts), _sums(lengths)
+        taken = np.arange(bounds[-1]) + np.repeat(self.bounds[sets] - bounds[:-1], counts)
+        edges = self.edges[taken]
+        edges += np.repeat(places[:-1] - self.places[sets], counts)
+        return Runs(edges, bounds, places)
+
+    def single(self, other: Runs) -> Ints:
+        """How many positions are in just one of two sets, set by set; as many sets on both sides, at
+        the same places."""
+        # They lie from edge to edge of both, by turns. The stable sort is one that merges what is in
+        # order already.
         edges = np.sort(np.concatenate([self.edges, other.edges]), kind="stable")
-        single = Runs(edges, self.bounds + other.bounds, self.places).sizes
-        total = self.sizes + other.sizes
+        return Runs(edges, self.bounds + other.bounds, self.places).sizes
+
+    def overlaps(self, other: Runs) -> tuple[Ints, Ints]:
+        """How many positions are in both and in either of two sets; sets as for `single`."""
+        single, total = self.single(other), self.sizes + other.sizes
         return (total - single) // 2, (total + single) // 2
+
+
+def parts_of(counts: Ints, most: int) -> Iterator[slice]:
+    """Ranges of neighbours whose counts sum up to about `most`; a single one may be larger."""
+    before = np.cumsum(counts)
+    total = int(before[-1]) if before.size else 0
+    cuts = np.searchsorted(before, np.arange(most, total, most), side="right")
+    for start, stop in itertools.pairwise(np.unique([0, *cuts, len(counts)]).tolist()):
+        yield slice(start, stop)
 
 
 def _sums(values: npt.ArrayLike) -> Ints:
@@ -378,7 +406,7 @@ def read_runs(values: Sequence[Any]) -> tuple[Runs, Ints]:
     columns = _columns(values)
     if columns is not None:
         sizes, counts = columns
-        runs, wrong = _decompressed(counts).runs(sizes)
+        runs, wrong = counts.runs(sizes)
         if not wrong.any():
             return runs, sizes
     masks = read_rles(values)
@@ -402,30 +430,28 @@ class _Counts:
         """Of the counts of each mask."""
         padded = [np.append(counts, 0) if counts.size % 2 else counts for counts in masks]
         rows = np.array([counts.size // 2 for counts in padded], dtype=np.int64)
-        return cls(np.concatenate(padded).reshape(-1, 2), rows)
+        table = np.concatenate([np.zeros(0, dtype=np.int64), *padded])
+        return cls(table.reshape(-1, 2), rows)
 
     def runs(self, sizes: Ints) -> tuple[Runs, Bools]:
         """The masks of those sizes (masks, 2), and for which the runs are none of that size."""
-        positions = np.cumsum(self.table.ravel())
+        positions = _sums(self.table.ravel())
         bounds = 2 * _sums(self.rows)
-        places = np.concatenate([[0], positions])[bounds]
+        places = positions[bounds]
         wrong = np.diff(places) != _pixels(sizes)
         if self.table.size and (self.table.min() < 0 or self.table.max() > PIXEL_LIMIT):
             bad = ((self.table < 0) | (self.table > PIXEL_LIMIT)).any(axis=1)
             wrong[np.repeat(np.arange(len(self.rows)), self.rows)[bad]] = True
-        return Runs(positions, bounds, places), wrong
+        return Runs(positions[1:], bounds, places), wrong
 
     def masks(self, sizes: Ints) -> list[Rle | Refused]:
         """The masks, or why their runs are none of that size."""
         runs, wrong = self.runs(sizes)
-        edges = runs.edges - np.repeat(runs.places[:-1], 2 * self.rows)
-        pairs = [(height, width) for height, width in sizes.tolist()]
-        masks: list[Rle | Refused] = [
-            Rle(size, edges[begin:end])
-            for size, (begin, end) in zip(
-                pairs, itertools.pairwise(runs.bounds.tolist()), strict=True
-            )
-        ]
+        edges, bounds = runs.edges, runs.bounds.tolist()
+        edges -= np.repeat(runs.places[:-1], 2 * self.rows)
+        pairs = list(map(tuple, sizes.tolist()))
+        parts = map(slice, bounds, bounds[1:])
+        masks: list[Rle | Refused] = list(map(Rle, pairs, map(edges.__getitem__, parts)))
         for mask in np.flatnonzero(wrong).tolist():
             counts = self.table[int(runs.bounds[mask]) // 2 : int(runs.bounds[mask + 1]) // 2]
             if counts.min(initial=0) < 0:
@@ -451,24 +477,8 @@ def _plain_counts(counts: Any) -> Ints:
 _LONGEST = 7
 #: Characters that end a number, and those after which it goes on.
 _ENDS, _GOES_ON = "0-O", "P-o"
-
-
-def _are_sound(texts: Sequence[str]) -> bool:
-    """Whether all compressed counts can be decompressed."""
-    try:
-        data = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    except UnicodeEncodeError:
-        return False
-    if not data.size:
-        return True
-    last = np.flatnonzero(data < ord("P"))
-    ends = np.cumsum([len(text) for text in texts])
-    return bool(
-        data.min() >= ord("0")
-        and data.max() <= ord("o")
-        and (data[ends[ends > 0] - 1] < ord("P")).all()
-        and np.diff(last, prepend=-1).max() <= _LONGEST
-    )
+#: The bit of a character that says that its number goes on, and the topmost bit of its value.
+_MORE, _SIGN = 32, 16
 
 
 def _reason_of_text(counts: str) -> str | None:
@@ -482,53 +492,75 @@ def _reason_of_text(counts: str) -> str | None:
     return None
 
 
-def _decompressed(texts: Sequence[str]) -> _Counts:
-    """Run lengths of compressed COCO counts that are sound.
+def _decompressed(texts: Sequence[str]) -> _Counts | None:
+    """Run lengths of compressed COCO counts, None when there is one that cannot be decompressed.
 
     A number is one or more characters of six bits (from "0" on): five of value, lowest first, and
     one that says whether more follow; the topmost value bit is the sign. From the fourth run on a
     number is the difference to the run before the last.
     """
+    if not all(map(str.isascii, texts)):
+        return None
+    bits = _bits(texts)
+    goes_on = np.flatnonzero(bits >= _MORE)
+    ends = np.cumsum(list(map(len, texts)), dtype=np.int64)
+    if not _are_sound(bits, goes_on, ends):
+        return None
+    # As many numbers as characters that end one.
+    numbers = np.diff(ends - np.searchsorted(goes_on, ends), prepend=0)
+    is_odd = (numbers & 1).astype(np.bool_)
+    padded = [text + "0" if odd else text for text, odd in zip(texts, is_odd.tolist(), strict=True)]
+    rows = (numbers + 1) // 2
+    return _Counts(_undone(_numbers(_bits(padded)).reshape(-1, 2), rows, is_odd), rows)
+
+
+def _bits(texts: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """The characters of all texts as six bits; what is none of COCO RLE gives more."""
     data = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    numbers = np.diff(_sums(data < ord("P"))[ends], prepend=0)
-    padded = np.flatnonzero(numbers % 2)
-    data = np.insert(data, ends[padded], ord("0"))
-    goes_on = data >= ord("P")
-    last = np.flatnonzero(~goes_on)
-    # The low five bits: "0" is 48, whose fifth bit is set.
-    low = (data ^ 16) & 31
-    signed = (low ^ 16).view(np.int8) - np.int8(16)
-    values = signed[last].astype(np.int64)
-    longer = np.flatnonzero(goes_on[last - 1] & (last > 0))
-    if longer.size:
-        # Most numbers have one character; the others are put together from their last one on.
-        stop, value, more = last[longer], values[longer], np.arange(longer.size)
-        for back in range(1, _LONGEST):
-            value[more] = value[more] << 5 | low[stop[more] - back]
-            before = stop[more] - back - 1
-            more = more[(before >= 0) & goes_on[before]]
-            if not more.size:
-                break
-        values[longer] = value
-    return _Counts(_undone(values.reshape(-1, 2), (numbers + 1) // 2, padded), (numbers + 1) // 2)
+    return data - np.uint8(ord("0"))
 
 
-def _undone(table: Ints, rows: Ints, padded: Ints) -> Ints:
-    """Run lengths from differences, in place: masks of so many rows each, of which the `padded` ones
-    have a last number that is none."""
+def _are_sound(bits: npt.NDArray[np.uint8], goes_on: Ints, ends: Ints) -> bool:
+    """Whether characters, of texts that end there, are numbers that are whole and not too long."""
+    if bits.max(initial=0) >= 2 * _MORE or (bits[ends[ends > 0] - 1] & _MORE).any():
+        return False
+    # Of the characters in a row that go on, the last one is that many places behind the first.
+    longest = _LONGEST - 1
+    return not (goes_on[longest:] - goes_on[:-longest] == longest).any()
+
+
+def _numbers(bits: npt.NDArray[np.uint8]) -> Ints:
+    """The numbers of sound characters."""
+    # The sign bit counts -16 instead of 16.
+    signed = (bits ^ _SIGN).view(np.int8) - np.int8(_SIGN)
+    values = signed[bits < _MORE].astype(np.int64)
+    goes_on = np.flatnonzero(bits >= _MORE)
+    if goes_on.size:
+        # Most numbers have one character; to the others, those before their last one are added.
+        rank = np.arange(goes_on.size)
+        owner = goes_on - rank
+        firsts = np.append(0, np.flatnonzero(owner[1:] != owner[:-1]) + 1)
+        counts = np.append(firsts[1:], goes_on.size) - firsts
+        rank -= np.repeat(firsts, counts)
+        low = (bits[goes_on] & (_MORE - 1)).astype(np.int64) << 5 * rank
+        longer = owner[firsts]
+        values[longer] = (values[longer] << 5 * counts) + np.add.reduceat(low, firsts)
+    return values
+
+
+def _undone(table: Ints, rows: Ints, is_odd: Bools) -> Ints:
+    """Run lengths from differences, in place: masks of so many rows each, of which some have an odd
+    number of runs, so that their last number is none."""
     ends = np.cumsum(rows)
     starts = (ends - rows)[rows > 0]
     if starts.size:
         firsts = table[starts, 0]
         table[starts, 0] = 0
-        for column in table.T:
-            # What the masks before sum up to is taken off where a mask begins.
-            before = np.concatenate([[0], np.cumsum(column)])[starts]
-            column[starts] -= np.diff(before, prepend=0)
-            np.cumsum(column, out=column)
+        # What the mask before sums up to is taken off where a mask begins.
+        table[starts[1:]] -= np.add.reduceat(table, starts, axis=0)[:-1]
+        np.cumsum(table, axis=0, out=table)
         table[starts, 0] = firsts
-    table[ends[padded] - 1, 1] = 0
+    table[ends[is_odd] - 1, 1] = 0
     return table
 
 
@@ -615,5 +647,11 @@ def rle_overlaps(pairs: Sequence[tuple[Rle, Rle]]) -> tuple[Ints, Ints]:
     for a, b in pairs:
         if a.size != b.size:
             raise Refused(f"expected a mask of {by(b.size)}, found one of {by(a.size)}")
-    first, second = (Runs.of_masks([pair[side] for pair in pairs]) for side in (0, 1))
-    return first.overlaps(second)
+    counts = np.array([a.edges.size + b.edges.size for a, b in pairs], dtype=np.int64)
+    nothing = np.zeros(0, dtype=np.int64)
+    shared, either = [nothing], [nothing]
+    for part in parts_of(counts, EDGES_AT_ONCE):
+        first, second = (Runs.of_masks([pair[side] for pair in pairs[part]]) for side in (0, 1))
+        for found, pixels in zip((shared, either), first.overlaps(second), strict=True):
+            found.append(pixels)
+    return np.concatenate(shared), np.concatenate(either)

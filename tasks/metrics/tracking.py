@@ -18,15 +18,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tasks.media import Refused, decode_arrived, is_file, load_array, name_of, read_bytes
-from tasks.metrics.base import MeanMetric, StructureMetric, register
+from tasks.metrics.base import Batch, MeanMetric, StructureMetric, register, scored_apart
+from tasks.metrics.tubes import FARTHEST, paired_ious, plain_tube_scores
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Coordinates (pixels, metres) and frame numbers beyond which a value is no such thing.
-_FARTHEST = 1e9
-#: The least normal number above 0.
-_TINY = float(np.finfo(np.float64).tiny)
 _NO_BOX = (0.0, 0.0, 0.0, 0.0)
 #: Frame numbers as names, joined by commas: each short enough to be one.
 _DIGITS = re.compile(r"[0-9]{1,19}(?:,[0-9]{1,19})*")
@@ -95,7 +92,7 @@ def _frame_numbers(frames: Sequence[Any]) -> Ints:
     """`_frame_number` of each, which is asked only where they are not all plain integers."""
     if {*map(type, frames)} == {str} and _DIGITS.fullmatch(",".join(frames)):
         frames = list(map(int, frames))
-    if {*map(type, frames)} != {int} or not 0 <= min(frames) <= max(frames) < _FARTHEST:
+    if {*map(type, frames)} != {int} or not 0 <= min(frames) <= max(frames) < FARTHEST:
         frames = list(map(_frame_number, frames))
     return np.array(frames, dtype=np.int64)
 
@@ -103,7 +100,7 @@ def _frame_numbers(frames: Sequence[Any]) -> Ints:
 def _frame_number(frame: Any) -> int:
     if type(frame) is str and len(frame) < 20 and frame.isascii() and frame.isdecimal():
         frame = int(frame)
-    if isinstance(frame, bool) or not isinstance(frame, int) or not 0 <= frame < _FARTHEST:
+    if isinstance(frame, bool) or not isinstance(frame, int) or not 0 <= frame < FARTHEST:
         raise Refused(f"expected a frame number, found {frame!r:.40}")
     return frame
 
@@ -132,9 +129,9 @@ def _boxes(items: Sequence[Any], *, sized: bool = False) -> Floats:
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise Refused(f"expected boxes of four numbers, found an array of {boxes.shape}")
     # Counting costs less than `all` and `any` where there are as few numbers as here.
-    if np.count_nonzero(np.abs(boxes) <= _FARTHEST) < boxes.size:
+    if np.count_nonzero(np.abs(boxes) <= FARTHEST) < boxes.size:
         load_array(rows)
-        raise Refused(f"a box reaches beyond {_FARTHEST:g}")
+        raise Refused(f"a box reaches beyond {FARTHEST:g}")
     if all(has_size):
         boxes[:, 2:] += boxes[:, :2]
     elif any(has_size):
@@ -177,15 +174,7 @@ def _common_boxes(a: _Track, b: _Track) -> tuple[Floats, Floats]:
 
 def _common_ious(a: _Track, b: _Track) -> Floats:
     """IoU in each frame where both have a box."""
-    p, q = _common_boxes(a, b)
-    sides = np.minimum(p[:, 2:], q[:, 2:])
-    sides -= np.maximum(p[:, :2], q[:, :2])
-    np.maximum(sides, 0, out=sides)
-    intersection = sides[:, 0] * sides[:, 1]
-    own, other = p[:, 2:] - p[:, :2], q[:, 2:] - q[:, :2]
-    union = own[:, 0] * own[:, 1] + other[:, 0] * other[:, 1] - intersection
-    # Without a union there is no intersection either: 0.
-    return intersection / np.maximum(union, _TINY)
+    return paired_ious(*_common_boxes(a, b))
 
 
 class _VideoMetric(StructureMetric, MeanMetric):
@@ -274,6 +263,10 @@ class MeanVideoIou(_VideoMetric):
     """
 
     id = "m_viou"
+
+    def compute(self, batch: Batch) -> pl.DataFrame:
+        scores = plain_tube_scores(batch.predictions.to_list(), batch.references.to_list())
+        return scored_apart(scores, batch, super().compute)
 
     def read_prediction(self, value: Any) -> _Track:
         value = _document(value)
@@ -420,8 +413,8 @@ def _centres(boxes: Sequence[Mapping[str, Any]]) -> Floats:
     if not all(isinstance(centre, list) and len(centre) >= 2 for centre in given):
         raise Refused("expected center [x, y, z] or box [x, y, z, ...] of each box")
     centres = load_array([centre[:2] for centre in given]).astype(np.float64)
-    if centres.ndim != 2 or np.abs(centres).max() > _FARTHEST:
-        raise Refused(f"expected centres of numbers up to {_FARTHEST:g} m")
+    if centres.ndim != 2 or np.abs(centres).max() > FARTHEST:
+        raise Refused(f"expected centres of numbers up to {FARTHEST:g} m")
     return centres
 
 
@@ -432,8 +425,8 @@ def _scores(boxes: Sequence[Mapping[str, Any]]) -> Floats:
     if any(score is None for score in given):
         raise Refused("some boxes have a score and others do not")
     scores = load_array(given).astype(np.float64)
-    if scores.ndim != 1 or np.abs(scores).max() > _FARTHEST:
-        raise Refused(f"expected scores of numbers up to {_FARTHEST:g}")
+    if scores.ndim != 1 or np.abs(scores).max() > FARTHEST:
+        raise Refused(f"expected scores of numbers up to {FARTHEST:g}")
     return scores
 
 
