@@ -14,7 +14,7 @@ INSTANCES, SAMPLES = 40, 25
 
 
 def _draws(rng: np.random.Generator, instances: int) -> Samples:
-    return Samples(rng.integers(0, instances, (SAMPLES, instances), dtype=np.uint32))
+    return Samples(rng.integers(0, instances, (SAMPLES, instances), dtype=np.int64))
 
 
 def _records(rng: np.random.Generator, metric: Metric) -> list[list[float]]:
