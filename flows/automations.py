@@ -21,9 +21,15 @@ from flows.alerts import WEBHOOK
 _BLOCK = "general-level-alerts"
 #: What is posted when the automation acts: as `tasks.report.alert.failure_alert` of a crashed night,
 #: which has no process left that could send it.
-_ALERT = """{
+_ALERT = """
+{%- set store = flow_run.parameters["store_url"] -%}
+{%- if "@" in store -%}
+  {%- set store = store.split("://")[0] ~ "://" ~ store.split("@")[-1] -%}
+{%- endif -%}
+{
   "event": "crashed",
-  "text": {{ ("General-Level: " ~ flow_run.name ~ " crashed: " ~ automation.description) | tojson }},
+  "text": {{ ("General-Level, " ~ store ~ ": crashed: " ~ automation.description) | tojson }},
+  "store": {{ store | tojson }},
   "flow_run": {{ flow_run.name | tojson }}
 }"""
 

@@ -417,7 +417,8 @@ def test_a_night_that_went_silent_is_found_and_told_and_does_not_hold_up_the_nex
     assert run["state_type"] == "CRASHED"
     assert "No sign of life" in run["state"]["message"]
     told = until(lambda: [a for a in webhook.alerts if a["flow_run"] == run["name"]], "the alert")
-    assert told[0]["event"] == "crashed" and store.url in told[0]["text"]
+    assert (told[0]["event"], told[0]["store"]) == ("crashed", store.url)
+    assert store.url in told[0]["text"]
     site.start(WORKER)
     assert site.ended(site.start_night(**long.parameters(store.url)))["state_type"] == "COMPLETED"
     assert figures(store) == long.expected

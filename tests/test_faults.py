@@ -241,6 +241,7 @@ def test_nothing_outlives_a_killed_run_that_had_its_own_server(bench, tmp_path, 
         text=True,
     )
     wait_for_work(run, Store(bench.store))
+    run.send_signal(signal.SIGSTOP)  # the run is short, and looking at processes may take longer
     started = psutil.Process(run.pid).children(recursive=True)
     assert any("server" in process.cmdline() for process in started)
     run.kill()
