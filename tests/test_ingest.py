@@ -160,6 +160,8 @@ def test_reference_fields(task_type, output, kind, value):
 def bad_rows() -> list[tuple[str, str]]:
     return [
         ('{"id": null, "prediction": "x"}', "id must be"),
+        ('{"id": [9], "prediction": "x"}', "id must be"),
+        ('{"id": {"n": 9}, "prediction": "x"}', "id must be"),
         ('{"prediction": "x"}', "no id"),
         ('{"id": 9}', 'no "prediction"'),
         ('{"id": 9, "prediction": null}', "found null"),
