@@ -115,6 +115,14 @@ def make_inputs(root: Path, scale: float, seed: int = 7) -> dict[str, tuple[str,
     return tasks
 
 
+def add_models(root: Path, models: int) -> None:
+    """Copies the submission of `make_inputs` until there are so many models, the last ones added as
+    `full-model-2` and on."""
+    submissions = root / "submissions"
+    for number in range(1 + len(list(submissions.iterdir())), models + 1):
+        shutil.copytree(submissions / "full-model", submissions / f"full-model-{number}")
+
+
 def warm_up() -> None:
     """Starts the server that worker processes are forked from, so that no measurement pays for it."""
     from flows.runtime import WorkerPool
@@ -325,9 +333,7 @@ def main() -> None:
         ours = score_rates(root, str(root / "store-plain"))
         reference = plain_scorer(root, tasks)
         worst = compare(store, reference)
-        for number in range(2, arguments.models + 1):
-            submissions = root / "submissions"
-            shutil.copytree(submissions / "full-model", submissions / f"full-model-{number}")
+        add_models(root, arguments.models)
         nights, plain_nights = by_turns(root, 2)
         night, plain_night = min(run["wall"] for run in nights), min(plain_nights)
     counted = {m: sum(c for metric, c in tasks.values() if metric == m) for m in reference}

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.full_model import make_inputs, run_plainly, warm_up
+from benchmarks.full_model import add_models, make_inputs, run_plainly, warm_up
 
 SCALES = (0.01, 0.1, 0.25, 0.5, 1.0)
 MODELS = (1, 10, 25, 50, 100)
@@ -91,11 +91,8 @@ def report(turns: int) -> str:
         root = Path(folder)
         counts = make_inputs(root, SCALE_OF_MODELS)
         instances = sum(count for _, count in counts.values())
-        submissions, there = root / "submissions", 1
         for models in MODELS:
-            for number in range(there, models):
-                shutil.copytree(submissions / "full-model", submissions / f"model-{number}")
-            there = models
+            add_models(root, models)
             found = measure(root, turns)
             seconds.append(found["seconds"])
             lines.append(_line(models, models * instances, found))

@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.full_model import make_inputs, one_night, warm_up
+from benchmarks.full_model import add_models, make_inputs, one_night, warm_up
 
 if TYPE_CHECKING:  # Prefect takes a second to load, and its settings come first
     from flows.options import RunReport
@@ -28,7 +27,7 @@ TURNS = 3
 
 def change_one_file(root: Path, turn: int) -> None:
     """Makes every answer of one task of one model another one."""
-    path = sorted((root / "submissions" / "model-000").rglob("prediction.json"))[turn]
+    path = sorted((root / "submissions" / "full-model").rglob("prediction.json"))[turn]
     rows = json.loads(path.read_text())
     path.write_text(json.dumps([row | {"prediction": f"changed {turn}"} for row in rows]))
 
@@ -42,9 +41,7 @@ def measure(root: Path, models: int) -> str:
     from flows.runtime import prefect_server
 
     tasks = make_inputs(root, SCALE)
-    first = root / "submissions" / "full-model"
-    for number in range(models - 1):
-        shutil.copytree(first, root / "submissions" / f"model-{number:03d}")
+    add_models(root, models)
     warm_up()
     store = str(root / "store")
     lines = []

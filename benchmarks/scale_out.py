@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.full_model import TASKS, make_inputs, one_night, warm_up
+from benchmarks.full_model import TASKS, add_models, make_inputs, one_night, warm_up
 
 WORKERS = (1, 2)
 #: Calls and task runs whose overhead is measured.
@@ -217,9 +217,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, s3() as bucket, prefect_server():
         root = Path(folder)
         tasks = make_inputs(root, arguments.scale)
-        submissions = root / "submissions"
-        for number in range(2, arguments.models + 1):
-            shutil.copytree(submissions / "full-model", submissions / f"full-model-{number}")
+        add_models(root, arguments.models)
         warm_up()
         first_night(root, str(root / "warm"), workers=2)
         with cluster(root / "dask", 2) as address:

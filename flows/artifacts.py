@@ -4,7 +4,7 @@ makes them; a server that does not take them costs a warning, never the night.""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -46,20 +46,26 @@ def show_leaderboard(run_id: str, levels: Sequence[dict[str, Any]]) -> None:
     )
 
 
+_Send = Callable[[], None]
+#: What has artifacts sent beside the work; None where they are sent at once.
+_beside: Callable[[_Send], None] | None = None
+
+
 @contextmanager
 def shown_meanwhile() -> Iterator[None]:
     """Artifacts of the flow run inside are sent beside its work, one after the other; at the end all
     have been. A server takes some 20 ms for each, and has them while nobody waits."""
-    global _sender
+    global _beside
+    sent: list[Future[None]] = []
     with ThreadPoolExecutor(1, "artifacts") as sender:
-        _sender = sender
+        # In the context of the flow run: an artifact finds its run, and the client, there.
+        _beside = lambda send: sent.append(sender.submit(copy_context().run, send))  # noqa: E731
         try:
             yield
         finally:
-            _sender = None
-
-
-_sender: ThreadPoolExecutor | None = None
+            _beside = None
+    for sending in sent:
+        sending.result()  # raises what no warning covers
 
 
 def show_work(report: RunReport) -> None:
@@ -109,11 +115,10 @@ def _send(key: str, create: Callable[[], object]) -> None:
         with _or_warn(key):
             create()
 
-    if _sender is None:
+    if _beside is None:
         send()
     else:
-        # In the context of the flow run: an artifact finds its run, and the client, there.
-        _sender.submit(copy_context().run, send)
+        _beside(send)
 
 
 @contextmanager

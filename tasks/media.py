@@ -227,36 +227,29 @@ def load_image(value: Any, mode: str = "RGB") -> npt.NDArray[np.uint8]:
     Raises:
         Refused: when it is no image, truncated, or has more than `PIXEL_LIMIT` pixels.
     """
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     name, data = name_of(value) if is_file(value) else "the value", read_bytes(value)
     try:
-        return _pixels(data, mode, name)
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
+            if mode == "grey":
+                kept = image.mode.startswith("I") or image.mode == "L"
+                return np.asarray(image if kept else image.convert("L"))
+            if mode != "label" and image.mode.startswith("I"):
+                raise Refused(f"{name} has 16 bits a pixel: expected 8")
+            if mode == "label":
+                return np.asarray(
+                    image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L")
+                )
+            return np.asarray(image if image.mode == mode else image.convert(mode))
     except Refused:
         raise
     except UnidentifiedImageError:  # its own message tells an address in memory
         raise Refused(f"{name} is no readable image (of no known format)") from None
     except Exception as error:
         raise Refused(f"{name} is no readable image ({error})") from None
-
-
-def _pixels(data: bytes, mode: str, name: str) -> npt.NDArray[np.uint8]:
-    """The pixels of an image file's content, as `load_image` gives them; raises what Pillow does."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        if image.width * image.height > PIXEL_LIMIT:
-            raise Refused(f"{name} has {image.width} x {image.height} pixels: too many")
-        if mode == "grey":
-            kept = image.mode.startswith("I") or image.mode == "L"
-            return np.asarray(image if kept else image.convert("L"))
-        if mode != "label" and image.mode.startswith("I"):
-            raise Refused(f"{name} has 16 bits a pixel: expected 8")
-        if mode == "label":
-            return np.asarray(
-                image if image.mode in ("P", "L", "I;16", "I", "1") else image.convert("L")
-            )
-        return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def load_frames(value: Any, mode: str = "RGB") -> Iterator[npt.NDArray[np.uint8]]:

@@ -98,7 +98,7 @@ def score_batch(store: Store, model: str, jobs: Sequence[ScoreJob]) -> BatchScor
             extra = outcome.aligned.extra.get(job.task_id, 0)
             rows = _task_rows(model, job, extra, statistics)
             replicates += _replicates(job, statistics)
-            share = len(statistics[job.metrics["corrected"]]) / outcome.instances
+            share = statistics[job.metrics["corrected"]].frame.height / outcome.instances
             result.rows += [r | where | {"duration_s": outcome.seconds * share} for r in rows]
         scored += group
         result.instances += outcome.instances
@@ -140,9 +140,6 @@ class _Statistics(NamedTuple):
 
     frame: pl.DataFrame
     status: npt.NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return self.frame.height
 
     def where(self, chosen: pl.Series) -> _Statistics:
         return _Statistics(self.frame[chosen.arg_true()], self.status[chosen.to_numpy()])
