@@ -34,6 +34,7 @@ from typing import Any
 
 import psutil
 
+from flows.cli.preflight import CHECK
 from tasks.lock import holder
 from tasks.schema import Manifest
 from tasks.storage import Store
@@ -116,10 +117,10 @@ def start(bench: Bench, store: str, server: str) -> subprocess.Popen[str]:
 
 
 def wait_for_work(run: subprocess.Popen[str], store: Store) -> None:
-    """Returns when the run holds the store, or has ended."""
+    """Returns when the run holds the store for its work, or has ended."""
     while run.poll() is None:
         held = holder(store)
-        if held is not None and held.pid == run.pid:
+        if held is not None and held.pid == run.pid and held.run_id != CHECK:
             return
         time.sleep(0.005)
 

@@ -9,6 +9,9 @@ from tasks.ingest import open_source
 from tasks.lock import hold
 from tasks.storage import Store
 
+#: What the store's lock says of its holder while a call is checked.
+CHECK = "check of a call"
+
 
 def check_call(
     store: str,
@@ -30,7 +33,7 @@ def check_call(
             wrong, or a source is absent.
         OSError: when the store may not be written.
     """
-    with hold(Store(store), "check of a call"):
+    with hold(Store(store), CHECK):
         pass
     load_catalogue(catalogue_files, base=base_catalogue)
     for source in sources:
