@@ -170,14 +170,14 @@ def score_rates(root: Path, store_url: str) -> dict[str, float]:
     """Per metric: our seconds an instance, in this one process, from Parquet to stored scores."""
     from tasks.catalog import load_catalogue
     from tasks.schema import Manifest
-    from tasks.score import plan_scores, score_batch
+    from tasks.score import plan_scores, score_batch, scorings
     from tasks.storage import Store
 
     store = Store(store_url)
     catalogue = load_catalogue([str(root / "catalogue.csv")], base=False)
     references = store.read_struct(Manifest, "references", "manifest.json")
     assert references is not None
-    jobs = plan_scores(store, "full-model", catalogue, references, force=True).jobs
+    jobs = plan_scores(store, "full-model", scorings(catalogue, references), force=True).jobs
     seconds = {}
     for metric in dict.fromkeys(METRICS):
         chosen = [job for job in jobs if job.metrics["corrected"] == metric]
@@ -196,7 +196,7 @@ def run_plainly(root: Path, store_url: str) -> float:
     from tasks.ingest import finish, ingest_batch, list_submissions, plan
     from tasks.report.night import read_standing
     from tasks.schema import Manifest
-    from tasks.score import finish_scores, plan_scores, score_batch
+    from tasks.score import finish_scores, plan_scores, score_batch, scorings
     from tasks.storage import Store
     from tasks.warehouse import RunInfo, build, leaderboard
 
@@ -224,7 +224,7 @@ def run_plainly(root: Path, store_url: str) -> float:
     batches = {
         pool.submit(score_batch, store, model, batch): model
         for model in models
-        for batch in plan_scores(store, model, catalogue, references).batches
+        for batch in plan_scores(store, model, scorings(catalogue, references)).batches
     }
     for future in as_completed(batches):
         finish_scores(store, batches[future], future.result().rows, future.result().quarantine)

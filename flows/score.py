@@ -23,6 +23,7 @@ from tasks.score import (
     plan_scores,
     refused_row,
     score_batch,
+    scorings,
     unscored_rows,
 )
 from tasks.storage import Store, unquote_name
@@ -66,7 +67,8 @@ def _run(store: Store, use: Means, models: Sequence[str] | None, force: bool) ->
             "ingest the dataset first: general-level ingest --dataset DATASET",
         )
     references = references or Manifest(kind="references")
-    plans = [plan_scores(store, model, use.catalogue, references, force=force) for model in chosen]
+    how = scorings(use.catalogue, references)
+    plans = [plan_scores(store, model, how, force=force) for model in chosen]
     stages = [_Stage(store, p) for p in plans]
     for stage in stages:
         rows = unscored_rows(store, stage.plan, use.catalogue)

@@ -106,7 +106,7 @@ SCORE_STATE_SCHEMA = pa.schema(
 )
 
 
-class TaskEntry(msgspec.Struct, kw_only=True):
+class TaskEntry(msgspec.Struct, kw_only=True, gc=False):  # holds no cycle
     """Where one task's rows lie, and what they were made of.
 
     `row_groups` is the half-open range of row groups inside the part; small tasks share one.
@@ -133,6 +133,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     kind: str  # references | predictions
     model: str | None = None
     source: str = ""
+    #: What the source's whole listing came down to when all of it was read; empty when some was not.
+    listing: str = ""
     tasks: dict[str, TaskEntry] = msgspec.field(default_factory=dict)
     #: Sources that were read and refused whole, by their fingerprint, so that they are not read again.
     refused: dict[str, str] = msgspec.field(default_factory=dict)

@@ -148,6 +148,7 @@ class Bench:
             plan_scores,
             read_task_scores,
             score_batch,
+            scorings,
             unscored_rows,
         )
         from tasks.storage import Store
@@ -165,7 +166,7 @@ class Bench:
             manifest = finish(store, todo, done)
             references = references or manifest
         assert references is not None
-        scores = plan_scores(store, model, catalogue, references)
+        scores = plan_scores(store, model, scorings(catalogue, references))
         rows = unscored_rows(store, scores, catalogue)
         empty = QUARANTINE_SCHEMA.empty_table()
         finish_scores(store, model, rows, empty, removed=scores.removed)

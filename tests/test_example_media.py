@@ -24,6 +24,7 @@ from tasks.score import (
     plan_scores,
     read_task_scores,
     score_batch,
+    scorings,
     unscored_rows,
 )
 from tasks.storage import Store
@@ -52,7 +53,7 @@ def run(root: Path, submissions: dict[str, Path]) -> tuple[Store, dict[str, Rows
     references, scores = ingest("references", None, MEDIA / "dataset"), {}
     for model, source in submissions.items():
         ingest("predictions", model, source)
-        todo = plan_scores(store, model, CATALOGUE, references)
+        todo = plan_scores(store, model, scorings(CATALOGUE, references))
         rows = unscored_rows(store, todo, CATALOGUE)
         finish_scores(store, model, rows, QUARANTINE_SCHEMA.empty_table(), removed=todo.removed)
         for batch in todo.batches:

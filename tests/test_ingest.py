@@ -529,6 +529,77 @@ def test_results_of_batches_before_a_kill_stay(bench):
     assert set(store.names("predictions", "m", "parts")) == live
 
 
+@pytest.mark.parametrize("packed", ["folder", "zip", "tar.gz"])
+def test_a_source_that_is_listed_as_before_is_not_placed_again(tmp_path, packed):
+    folder = "image/comprehension/ball-image-classification"
+    source = tmp_path / ("submission" if packed == "folder" else f"submission.{packed}")
+
+    def submit(answer: str) -> None:
+        text = json.dumps([{"id": 0, "prediction": answer}]).encode()
+        if packed == "folder":
+            (source / folder).mkdir(parents=True, exist_ok=True)
+            (source / folder / "prediction.json").write_bytes(text)
+        elif packed == "zip":
+            with zipfile.ZipFile(source, "w") as file:
+                file.writestr(f"{folder}/prediction.json", text)
+        else:
+            with tarfile.open(source, "w:gz") as file:
+                member = tarfile.TarInfo(f"{folder}/prediction.json")
+                member.size = len(text)
+                file.addfile(member, io.BytesIO(text))
+
+    store = Store(tmp_path / "store")
+    submit("A")
+    first, _ = ingest(store, source)
+    again, todo = ingest(store, source)
+    assert todo.stored == again == first
+    assert todo.counts == {"unchanged": 1, "refused": 0}
+    submit("another answer")
+    changed, todo = ingest(store, source)
+    assert todo.stored is None and todo.counts["changed"] == 1
+    (before,), (after,) = first.tasks.values(), changed.tasks.values()
+    assert before.content_sha256 != after.content_sha256
+    forced = plan(store, "predictions", "m", str(source), CATALOGUE, force=True)
+    assert forced.stored is None and forced.counts["changed"] == 1
+
+
+def test_a_source_is_placed_again_by_another_catalogue_or_after_a_refusal(bench):
+    ids = [bench.add_task(f"Task {n}", "accuracy", {0: "A"}) for n in range(2)]
+    for task_id in ids:
+        bench.predict("m", task_id, {0: "A"})
+    store, source = Store(bench.store), bench.submissions / "m"
+    catalogue = load_catalogue([bench.catalogue], base=False)
+    ingest(store, source, catalogue=catalogue)
+    assert plan(store, "predictions", "m", str(source), catalogue).stored is not None
+    bench.add_task("Task 2", "accuracy", {0: "A"})
+    larger = load_catalogue([bench.catalogue], base=False)
+    assert plan(store, "predictions", "m", str(source), larger).stored is None
+    # What was refused is looked at by each run: it may be a matter of rights that were given since.
+    unknown = source / "unknown task"
+    unknown.mkdir()
+    (unknown / "prediction.json").write_text("[]")
+    for _ in range(2):
+        _, todo = ingest(store, source, catalogue=catalogue)
+        assert todo.stored is None and todo.counts == {"unchanged": 2, "refused": 1, "removed": 0}
+    (unknown / "prediction.json").unlink()
+    unknown.rmdir()
+    ingest(store, source, catalogue=catalogue)
+    assert plan(store, "predictions", "m", str(source), catalogue).stored is not None
+    assert refused(store) == []
+
+
+def test_a_killed_run_leaves_no_listing_that_would_hide_what_it_did_not_read(bench):
+    for n in range(2):
+        bench.predict("m", bench.add_task(f"Task {n}", "accuracy", {0: "A"}), {0: "A"})
+    store, catalogue = Store(bench.store), load_catalogue([bench.catalogue], base=False)
+    todo = plan(store, "predictions", "m", str(bench.submissions / "m"), catalogue)
+    (batch,) = todo.batches
+    left = finish(store, todo, [ingest_batch(store, "predictions", "m", batch[:1], catalogue)])
+    assert left.listing == ""
+    manifest, todo = ingest(store, bench.submissions / "m", catalogue=catalogue)
+    assert len(manifest.tasks) == 2 and manifest.listing == todo.listing != ""
+
+
 def test_everything_on_s3_scores_as_on_disk(bench, monkeypatch):
     task_id = bench.add_task("Quiz", "accuracy", dict.fromkeys(range(4), "A"))
     bench.predict("m", task_id, {0: "A", 1: "A", 2: "B"})

@@ -166,7 +166,7 @@ def test_a_part_written_before_another_batch_is_merged_stays(bench, monkeypatch)
     from tasks.catalog import load_catalogue
     from tasks.ingest import finish, ingest_batch, plan
     from tasks.schema import Manifest
-    from tasks.score import drop_stale_parts, finish_scores, plan_scores, score_batch
+    from tasks.score import drop_stale_parts, finish_scores, plan_scores, score_batch, scorings
 
     ids = [bench.add_task(f"Task {n}", "accuracy", {0: "A"}) for n in range(2)]
     for task_id in ids:
@@ -179,7 +179,7 @@ def test_a_part_written_before_another_batch_is_merged_stays(bench, monkeypatch)
         finish(store, todo, [ingest_batch(store, kind, model, b, catalogue) for b in todo.batches])
     references = store.read_struct(Manifest, "references", "manifest.json")
     assert references is not None
-    jobs = plan_scores(store, "model", catalogue, references).jobs
+    jobs = plan_scores(store, "model", scorings(catalogue, references)).jobs
     results = [score_batch(store, "model", [job]) for job in jobs]
     for result in results:
         finish_scores(store, "model", result.rows, result.quarantine)

@@ -16,7 +16,7 @@ import pytest
 
 from tasks.catalog import load_catalogue
 from tasks.schema import Manifest
-from tasks.score import plan_scores, read_task_scores, score_batch
+from tasks.score import plan_scores, read_task_scores, score_batch, scorings
 from tasks.storage import Store
 from tests.conftest import s3_server
 
@@ -212,7 +212,7 @@ def test_a_storage_that_keeps_still_is_waited_for_once_a_batch(
     store, catalogue = Store(bench.store), load_catalogue([bench.catalogue], base=False)
     references = store.read_struct(Manifest, "references", "manifest.json")
     assert references is not None
-    jobs = plan_scores(store, MODEL, catalogue, references, force=True).jobs
+    jobs = plan_scores(store, MODEL, scorings(catalogue, references), force=True).jobs
     assert len(jobs) == 3
     switch.up, switch.still = False, True
     from s3fs import S3FileSystem

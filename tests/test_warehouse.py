@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 import polars as pl
 import pyarrow.parquet as pq
@@ -10,7 +12,7 @@ import pytest
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
 from tasks.storage import Store
-from tasks.warehouse import RunInfo, build, connect, leaderboard, load_models
+from tasks.warehouse import RunInfo, StageRun, build, connect, leaderboard, load_models
 from tasks.warehouse import build as build_module
 from tests.test_levels import TWO_MODALITIES, catalogue_of, publish
 
@@ -79,6 +81,86 @@ def test_history_keeps_every_run_and_a_repeated_one_once(published):
             "SELECT run_id, count(*) FROM level_history GROUP BY ALL"
         ).fetchall()
         assert len({count for _, count in counts}) == 1
+
+
+def test_a_run_that_changed_nothing_keeps_the_results_and_goes_into_the_history(
+    published, monkeypatch
+):
+    store, catalogue = published
+    with connect(store) as database:
+        before = all_rows(database)
+        comments = "SELECT table_name, column_name, comment FROM duckdb_columns() ORDER BY ALL"
+        commented = database.execute(comments).fetchall()
+    made = []
+    create = build_module.__globals__["_create"]
+    monkeypatch.setitem(
+        build_module.__globals__, "_create", lambda *which: made.append(which) or create(*which)
+    )
+    stages = [StageRun("score", 1.5, tasks=0, unchanged=1)]
+    again = build(store, catalogue, RunInfo.now("second", stages))
+    assert made == []
+    with connect(store) as database:
+        after = all_rows(database)
+        assert database.execute(comments).fetchall() == commented
+    for name in after.keys() - {"runs", "run_stages", "level_history"}:
+        assert after[name] == before[name], name
+    assert [row[0] for row in after["runs"]] == ["second", "test"]
+    assert {row[:2] for row in after["run_stages"]} == {
+        *(row[:2] for row in before["run_stages"]),
+        ("second", "score"),
+        ("second", "publish"),
+    }
+    assert len(after["level_history"]) == 2 * len(before["level_history"]) > 0
+    assert set(store.names("published")) == {"test", "second", "latest.json"}
+    for name, rows in again.tables.items():
+        exported = pq.read_table(store.path("published", "second", f"{name}.parquet"))
+        assert exported.num_rows == rows == len(before[name]), name
+        assert exported.schema.metadata[b"general_level.run_id"] == b"second"
+
+
+@pytest.mark.parametrize("changed", ["score", "specialist", "model of SQL"])
+def test_what_the_results_follow_from_makes_them_anew(published, tmp_path, monkeypatch, changed):
+    store, catalogue = published
+    scored = {"m": {"image.comprehension.ic1": 90.0}}
+    if changed == "score":
+        scored = {"m": {"image.comprehension.ic1": 91.0}}
+    elif changed == "specialist":
+        row, *others = TWO_MODALITIES
+        catalogue = catalogue_of(tmp_path, [(*row[:-1], row[-1] + 1), *others])
+    else:
+        good = build_module.__globals__["load_models"]
+
+        def with_another(kind):
+            return [
+                replace(m, sql=m.sql.replace("WITH", "WITH /* */")) if kind == "marts" else m
+                for m in good(kind)
+            ]
+
+        monkeypatch.setitem(build_module.__globals__, "load_models", with_another)
+    before = last_run(store)
+    publish(tmp_path, catalogue, scored)
+    after = last_run(store)
+    assert after[0] != before[0]
+    assert (after[1:] != before[1:]) == (changed != "model of SQL")
+
+
+def last_run(store):
+    """What the last run says that its results follow from, and a result."""
+    with connect(store) as database:
+        return database.execute(
+            "SELECT inputs_sha256, raw_score, specialist_raw FROM task_results, runs "
+            "WHERE task_id = 'image.comprehension.ic1' AND profile = 'corrected' "
+            "ORDER BY published_at DESC LIMIT 1"
+        ).fetchall()[0]
+
+
+def all_rows(database):
+    """The rows of every published table, by its name."""
+    names = "SELECT table_name FROM duckdb_tables() WHERE NOT temporary ORDER BY ALL"
+    return {
+        name: database.execute(f"FROM {name} ORDER BY ALL").fetchall()
+        for (name,) in database.execute(names).fetchall()
+    }
 
 
 def test_a_failing_check_leaves_the_last_good_results(published, monkeypatch):

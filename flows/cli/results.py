@@ -15,7 +15,7 @@ from tasks.warehouse import connect
 
 def board(store_url: str, board_id: str, profile: str, aggregation: str) -> list[dict[str, Any]]:
     """One board's rows, best first. Raises `UserError` when there is no such board."""
-    with connect(Store(store_url)) as database:
+    with connect(Store(store_url), rows=False) as database:
         rows = _dicts(
             database.execute(
                 "FROM leaderboards WHERE board_id = ? AND profile = ? AND aggregation = ? "
@@ -30,7 +30,7 @@ def board(store_url: str, board_id: str, profile: str, aggregation: str) -> list
 
 def boards(store_url: str) -> list[dict[str, Any]]:
     """All boards: id, title, highest level, number of tasks."""
-    with connect(Store(store_url)) as database:
+    with connect(Store(store_url), rows=False) as database:
         return _dicts(
             database.execute(
                 "SELECT board_id, title, max_level, tasks FROM boards "
@@ -79,7 +79,7 @@ def task(
     """
     store = Store(store_url)
     if store.exists("results.duckdb"):
-        with connect(store) as database:
+        with connect(store, rows=False) as database:
             found = _dicts(
                 database.execute(
                     "FROM tasks WHERE task_id = $name OR lower(title) = lower($name) "

@@ -16,7 +16,7 @@ from tasks.gate.names import nearest
 from tasks.gate.report import Cost, Example, Finding, Kind, Report, TaskCheck, most_costly
 from tasks.gate.scratch import scratch_store
 from tasks.gate.task import TaskChecker
-from tasks.ingest import discover, open_source
+from tasks.ingest import list_source, place_files
 from tasks.ingest.discover import check_model_name, model_name
 from tasks.schema import Manifest
 from tasks.storage import Store
@@ -54,13 +54,14 @@ def check_submission(
         UserError: when the submission or the dataset does not exist, or no model can be called that.
         StorageFailure: when a storage fails.
     """
-    fs, root = open_source(source)
-    model = model_name(fs, root)
+    tree = list_source(source, "predictions")
+    root = tree.root
+    model = model_name(tree.fs, root)
     check_model_name(model)
     with scratch_store() as scratch:
         ground = _ground(store_url, dataset, catalogue, scratch)
-        found = discover(source, "predictions", catalogue, model)
-        listing = Listing(fs, root)
+        found = place_files(tree, catalogue, model)
+        listing = Listing(tree)
         listing.take_sources([file.source for file in found.files])
         listing.take_sources([row["source"] for row in found.refused])
         listing.take_sources([f"{root}/model.json"])

@@ -9,30 +9,29 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tasks.files import ARCHIVES, DAMAGED, is_storage_failure, list_archive, open_member
 from tasks.ingest.attach import Attachments
-from tasks.ingest.discover import TaskFile, list_files
+from tasks.ingest.discover import TaskFile
 from tasks.ingest.quarantine import printable
+from tasks.ingest.tree import Tree
 
 _LOCAL = "file://"
 
 
 class Listing:
-    """Every file below a root, those in its archives too.
+    """Every file of a submission, those in its archives too.
 
     Attributes:
         sizes: bytes of each, by `place`.
     """
 
-    def __init__(self, fs: Any, root: str) -> None:
+    def __init__(self, tree: Tree) -> None:
         self.sizes: dict[str, int] = {}
         self._used: set[str] = set()
-        if fs.isfile(root):
-            self._add_archive(_url(fs, root), 0)
-            return
-        for path, info in list_files(fs, root):
-            if path.lower().endswith(ARCHIVES):
-                self._add_archive(_url(fs, path), int(info["size"]))
-                continue
-            self.sizes[place(_url(fs, path))] = int(info["size"])
+        for path, info in tree.files:
+            url, size = _url(tree.fs, path), int(info["size"])
+            if tree.is_archive or path.lower().endswith(ARCHIVES):
+                self._add_archive(url, size)
+            else:
+                self.sizes[place(url)] = size
 
     def _add_archive(self, url: str, size: int) -> None:
         try:

@@ -7,9 +7,10 @@ from tasks.ingest.discover import (
     TaskFile,
     discover,
     list_submissions,
-    open_source,
+    place_files,
 )
 from tasks.ingest.state import Plan, finish, plan, read_instances
+from tasks.ingest.tree import Tree, list_source, open_source
 
 __all__ = [
     "BatchResult",
@@ -17,11 +18,14 @@ __all__ = [
     "Plan",
     "Submission",
     "TaskFile",
+    "Tree",
     "discover",
     "finish",
     "ingest_batch",
+    "list_source",
     "list_submissions",
     "open_source",
+    "place_files",
     "plan",
     "read_instances",
 ]

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from tasks.files import DAMAGED, is_storage_failure, list_folder, open_member
-from tasks.ingest.discover import LEADS_OUT, TaskFile, is_inside
+from tasks.ingest.discover import LEADS_OUT, TaskFile
 from tasks.ingest.payload import Payload, Unreadable, structure
+from tasks.ingest.tree import is_inside
 from tasks.storage import file_system
 
 #: Why a path is refused that is absolute or leads out, and how the reason for an absent file begins.

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -34,18 +34,15 @@ from tasks.files import (
     reading_together,
 )
 from tasks.ingest.quarantine import printable, refusal
-from tasks.storage import file_system, find_files, misfit
-from tasks.timeout import read_timeout, within
-
-#: Names of the files that hold a task's rows, the usual one first.
-FILE_NAMES = {"references": ("annotation.json",), "predictions": ("prediction.json",)}
+from tasks.ingest.tree import FILE_NAMES, Tree, identity, list_source, open_source
+from tasks.storage import misfit
 
 #: Why a file is refused that a submission only links to.
 LEADS_OUT = (
     "a link leads out of the submission, where nothing is once it is sent: put the file there"
 )
 
-#: The same by where the link leads; a dataset's links may lead out.
+#: The same by `Tree.files`' `link`; a dataset's links may lead out.
 _LINKS = {
     "out": LEADS_OUT,
     "nowhere": "the link leads nowhere: put the file there",
@@ -152,23 +149,30 @@ def shown(model: str) -> str:
     return printable(model if len(model) <= 60 else f"{model[:60]} ...")
 
 
-@reading_together()
 def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None) -> Discovery:
     """Finds the task files of a dataset (`references`) or of a submission (`predictions`).
 
+    Raises as `list_source` and `place_files`.
+    """
+    return place_files(list_source(url, kind), catalogue, model)
+
+
+@reading_together()
+def place_files(tree: Tree, catalogue: Catalogue, model: str | None = None) -> Discovery:
+    """Tells the task of each task file in a tree and inside its archives.
+
     Raises:
-        UserError: when the source does not exist or cannot be opened at all.
         OSError, and what the storage's library raises: when the storage fails. What lies in an
             archive that does not come is not gone.
     """
-    fs, root = open_source(url)
+    fs, root = tree.fs, tree.root
     result = Discovery()
     places: dict[str, TaskFile] = {}
     # A dataset is the scoring side's own, and caches of datasets are made of links. What a submission
     # links to, it could not hold: the references, say.
-    confined = kind == "predictions" and not _remote(fs)
+    confined = tree.kind == "predictions" and not _remote(fs)
     folder = os.path.realpath(root) if confined else ""
-    for path, member, size, fingerprint, problem in _candidates(fs, root, kind):
+    for path, member, size, fingerprint, problem in _candidates(tree):
         place = member or path[len(root) :].lstrip("/")
         source = f"{_url(fs, path)}!{member}" if member else _url(fs, path)
         if problem:
@@ -187,10 +191,10 @@ def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None
         else:
             places[task_id] = TaskFile(task_id, _url(fs, path), member, size, fingerprint, folder)
     result.files = [places[task_id] for task_id in sorted(places)]
-    result.refused += _folders_without_file(fs, root, kind, catalogue, model)
+    result.refused += _folders_without_file(tree, catalogue, model)
     if not result.files and not result.refused:
-        wanted = " or ".join(FILE_NAMES[kind])
-        told = f"no {wanted} in it: expected <modality>/<paradigm>/<task>/{FILE_NAMES[kind][0]}"
+        wanted = " or ".join(FILE_NAMES[tree.kind])
+        told = f"no {wanted} in it: expected <modality>/<paradigm>/<task>/{wanted}"
         result.refused.append(refusal(_url(fs, root), told, model=model))
     return result
 
@@ -198,76 +202,28 @@ def discover(url: str, kind: str, catalogue: Catalogue, model: str | None = None
 _Candidate = tuple[str, str, int, str, str]  # path, member, size, fingerprint, problem
 
 
-def _candidates(fs: Any, root: str, kind: str) -> Iterator[_Candidate]:
+def _candidates(tree: Tree) -> Iterator[_Candidate]:
     """Task files in a tree and inside its archives, sorted by path."""
-    if fs.isfile(root):
-        yield from _in_archive(fs, root, kind)
+    if tree.is_archive:
+        yield from _in_archive(tree.fs, tree.root, tree.kind)
         return
-    wanted = FILE_NAMES[kind]
-    found = list_files(fs, root)
-    beside = _Beside([(path, _fingerprint(info)) for path, info in found])
-    for path, info in found:
+    wanted = FILE_NAMES[tree.kind]
+    beside = _Beside([(path, identity(info)) for path, info in tree.files])
+    for path, info in tree.files:
         name = path.rsplit("/", 1)[-1].lower()
         problem = _LINKS.get(info.get("link", ""), "")
-        if problem == LEADS_OUT and kind == "references":
+        if problem == LEADS_OUT and tree.kind == "references":
             problem = ""
         if name in wanted or (problem and name.endswith(ARCHIVES)):
-            yield path, "", int(info["size"]), _fingerprint(info) + beside.mark(path), problem
+            yield path, "", int(info["size"]), identity(info) + beside.mark(path), problem
         elif name.endswith(ARCHIVES):
-            yield from _in_archive(fs, path, kind)
-
-
-def list_files(fs: Any, root: str) -> list[tuple[str, dict[str, Any]]]:
-    """Files below a folder with their `size` and what else the storage tells, by path; those of a
-    local folder as `_walk`."""
-    if isinstance(fs, LocalFileSystem):
-        return _walk(root)
-    return sorted(find_files(fs, root).items())
-
-
-def _walk(root: str) -> list[tuple[str, dict[str, Any]]]:
-    """Files below a local folder with size and time of change, by path; `link` is a key of `_LINKS`.
-    Links to folders are not followed; task files in them are told.
-
-    A night looks at every file of every model, so each costs one directory entry and one stat.
-    """
-    found: list[tuple[str, dict[str, Any]]] = []
-    real_root = os.path.realpath(root)
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                    continue
-                info: dict[str, Any] = {}
-                if follow := entry.is_symlink():
-                    if Path(entry.path).is_dir():
-                        inside = (Path(entry.path, *name) for name in FILE_NAMES.values())
-                        behind = {"size": 0, "mtime": 0, "link": "folder"}
-                        found += [(str(path), behind) for path in inside if path.is_file()]
-                        continue
-                    follow = Path(entry.path).is_file()
-                    if not follow:
-                        info["link"] = "nowhere"
-                    elif not is_inside(entry.path, real_root):
-                        info["link"] = "out"
-                stat = entry.stat(follow_symlinks=follow)
-                found.append((entry.path, info | {"size": stat.st_size, "mtime": stat.st_mtime}))
-    return sorted(found, key=lambda file: file[0])
-
-
-def is_inside(path: str | Path, folder: str) -> bool:
-    """Whether a local path is below a folder (a real path), links followed."""
-    # Not Path.resolve, which raises for links in a ring.
-    return Path(os.path.realpath(path)).is_relative_to(folder)
+            yield from _in_archive(tree.fs, path, tree.kind)
 
 
 def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
     try:
         members = list_archive(_url(fs, path))
-        whole = "" if path.lower().endswith(".zip") else _fingerprint(fs.info(path))
+        whole = "" if path.lower().endswith(".zip") else identity(fs.info(path))
     except Exception as error:
         _raise_if_it_may_pass(error)
         yield path, "", 0, "", f"the archive cannot be read ({error}): pack it again"
@@ -391,51 +347,17 @@ def _string_after(data: bytes, key: bytes) -> str | None:
 
 
 def _folders_without_file(
-    fs: Any, root: str, kind: str, catalogue: Catalogue, model: str | None
+    tree: Tree, catalogue: Catalogue, model: str | None
 ) -> list[dict[str, Any]]:
     """Task folders that lack their file (an empty folder, a misspelt name)."""
-    if fs.isfile(root) or not isinstance(fs, LocalFileSystem):
-        return []  # object stores have no empty folders
     refused = []
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(folder) as entries:
-            inside = list(entries)
-        names = [entry.name.lower() for entry in inside]
-        if any(name in FILE_NAMES[kind] for name in names):
-            continue  # what lies beside the file is its media
-        folders = [entry.path for entry in inside if entry.is_dir(follow_symlinks=False)]
-        waiting += folders
-        if folders or any(name.endswith(ARCHIVES) for name in names):
-            continue
-        place = posixpath.join(folder[len(root) :].lstrip("/"), "x")
-        task_id, _ = _resolve(place, root, catalogue)
-        if not names or task_id is not None:
-            told = f"no {FILE_NAMES[kind][0]} in this folder"
+    for folder, empty in tree.bare:
+        place = posixpath.join(folder[len(tree.root) :].lstrip("/"), "x")
+        task_id, _ = _resolve(place, tree.root, catalogue)
+        if empty or task_id is not None:
+            told = f"no {FILE_NAMES[tree.kind][0]} in this folder"
             refused.append(refusal(folder, told, model=model, task_id=task_id))
-    return sorted(refused, key=lambda row: row["source"])
-
-
-def open_source(url: str) -> tuple[Any, str]:
-    """The file system of a source's URL or path, and the path on it.
-
-    Raises:
-        UserError: when nothing is there, it may not be read, or the storage does not answer.
-    """
-    fs, path = file_system(url)
-    root = str(path).rstrip("/")
-    try:
-        there = within(read_timeout(), fs.exists, root)
-    except TimeoutError as error:
-        raise UserError(
-            f"{url} does not answer: {error}", "check the mount or the server"
-        ) from None
-    except PermissionError as error:
-        raise UserError(f"{url} may not be read: {error}", "check the credentials") from None
-    if not there:
-        raise UserError(f"{url} does not exist", "check the path, or the bucket and credentials")
-    return fs, root
+    return refused
 
 
 def _remote(fs: Any) -> bool:
@@ -451,13 +373,6 @@ def _without_suffix(name: str) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-def _fingerprint(info: dict[str, Any]) -> str:
-    """The cheap identity of a file: ETag where there is one, else size and time of change."""
-    etag = info.get("ETag") or info.get("etag")
-    changed = info.get("mtime") or info.get("LastModified") or info.get("created")
-    return f"{info.get('size')}:{etag or changed}"
 
 
 def _name_in_file(fs: Any, path: str) -> str | None:

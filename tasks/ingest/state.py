@@ -6,6 +6,7 @@ crash leaves either the old state or the new one. Parts that no manifest names a
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,8 @@ import pyarrow as pa
 
 from tasks.catalog import Catalogue
 from tasks.ingest.batch import READER_VERSION, BatchResult
-from tasks.ingest.discover import TaskFile, check_model_name, discover
+from tasks.ingest.discover import TaskFile, check_model_name, place_files
+from tasks.ingest.tree import list_source
 from tasks.schema import QUARANTINE_SCHEMA, Manifest
 from tasks.storage import Store, quote_name
 from tasks.superseded import drop_superseded
@@ -28,11 +30,17 @@ BATCH_FILES = 400
 
 @dataclass(slots=True)
 class Plan:
-    """What one source needs: batches to be read, and the counts of files by state."""
+    """What one source needs: batches to be read, and the counts of files by state.
+
+    `listing` tells the source's listing from any other. It is empty where something was refused
+    that is to be looked at again; `stored` is what the store had, where the listing is still that.
+    """
 
     kind: str
     model: str | None
     source: str
+    listing: str = ""
+    stored: Manifest | None = None
     batches: list[list[TaskFile]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     unchanged: dict[str, TaskFile] = field(default_factory=dict)
@@ -70,7 +78,17 @@ def plan(
         check_model_name(model)
     result = Plan(kind, model, source)
     before = store.read_struct(Manifest, *result.folder, "manifest.json") or Manifest(kind=kind)
-    found = discover(source, kind, catalogue, model)
+    tree = list_source(source, kind)
+    listing = hashlib.sha256(
+        f"{source}\n{READER_VERSION}\n{catalogue.fingerprint}\n{tree.mark()}".encode()
+    ).hexdigest()
+    if listing == before.listing and not force:
+        # Most submissions on most nights: nothing is placed or compared file by file.
+        result.listing, result.stored = listing, before
+        result.counts.update(unchanged=len(before.tasks), refused=len(before.refused))
+        return result
+    found = place_files(tree, catalogue, model)
+    result.listing = "" if found.refused else listing
     result.refused = found.refused
     result.counts["refused"] = len({row["source"] for row in found.refused})
     for file in found.files:
@@ -99,6 +117,9 @@ def finish(store: Store, plan: Plan, results: Sequence[BatchResult]) -> Manifest
 
     Tasks still to be read keep what the store had of them until their own batch is in.
     """
+    if plan.stored is not None:
+        _drop_superseded(store, plan, plan.stored)
+        return plan.stored
     before = store.read_struct(Manifest, *plan.folder, "manifest.json") or Manifest(kind=plan.kind)
     done = {entry.task_id: entry for result in results for entry in result.entries}
     refused = {task: mark for result in results for task, mark in result.refused_files.items()}
@@ -108,6 +129,7 @@ def finish(store: Store, plan: Plan, results: Sequence[BatchResult]) -> Manifest
         kind=plan.kind,
         model=plan.model,
         source=plan.source,
+        listing="" if waiting else plan.listing,
         tasks=dict(sorted(({t: e for t, e in before.tasks.items() if t in stay} | done).items())),
         refused={t: m for t, m in before.refused.items() if t in stay} | refused,
     )
@@ -115,9 +137,13 @@ def finish(store: Store, plan: Plan, results: Sequence[BatchResult]) -> Manifest
     if manifest != before:
         store.write_struct(manifest, *plan.folder, "manifest.json")
     if not waiting:
-        live = {entry.part for entry in manifest.tasks.values()}
-        drop_superseded(store, live, *plan.folder, "parts")
+        _drop_superseded(store, plan, manifest)
     return manifest
+
+
+def _drop_superseded(store: Store, plan: Plan, manifest: Manifest) -> None:
+    live = {entry.part for entry in manifest.tasks.values()}
+    drop_superseded(store, live, *plan.folder, "parts")
 
 
 def read_instances(

@@ -19,6 +19,6 @@ def audit(store: Store, model: str, printed: str | os.PathLike[str]) -> pl.DataF
         printed: the CSV of printed figures that the audit's header describes.
     """
     (query,) = (m.sql for m in load_models("audit") if m.name == model)
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         database.execute("SET VARIABLE printed = ?", [os.fspath(printed)])
         return database.sql(query).pl()

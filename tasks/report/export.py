@@ -124,7 +124,7 @@ def export_table(store: Store, to: str, format: str, **choice: Any) -> int:
 def write_table(store: Store, file: BinaryIO, format: str, **choice: Any) -> int:
     """Writes one published table to an open file; rows written. Arguments as `export_table`."""
     table = choice.get("table", "leaderboard")
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         if (table, format) == ("task_results", "xlsx"):
             choice["profile"] = choice.get("profile") or _DEFAULTS["profile"]
             frame = read_table(database, **choice)
@@ -139,7 +139,7 @@ def export_all(store: Store, folder: str, format: str) -> dict[str, int]:
     """Writes every published table into a folder or URL, a file a table; rows by table."""
     target = Store(folder)
     written: dict[str, int] = {}
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         for table in published_tables(database):
             # The leaderboard is the view itself: leaderboards holds all of them.
             frame = read_table(database, table)

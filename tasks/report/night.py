@@ -82,7 +82,7 @@ class Standing:
 
 def read_standing(store: Store) -> Standing:
     """Reads coverage, quarantine and regressions of the last published run."""
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         standing = Standing(
             coverage=rows(database, "FROM coverage ORDER BY model"),
             regressions=regressions(database),

@@ -67,7 +67,7 @@ def read_status(store: Store, now: datetime | None = None) -> Status | None:
     """
     if not store.exists("results.duckdb"):
         return None
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         (last,) = rows(
             database,
             "SELECT run_id, published_at FROM runs ORDER BY published_at DESC, run_id DESC LIMIT 1",

@@ -8,7 +8,7 @@ scoring: the join with specialists happens at publishing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.catalog import Catalogue
@@ -78,13 +78,69 @@ class ScorePlan:
         return [job for batch in self.batches for job in batch]
 
 
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How a task with references is scored, the same for every model.
+
+    Attributes:
+        unit: the catalogue's.
+        metrics: by profile, as in `ScoreJob`.
+        basis: what a score depends on beside the predictions and the scorer's version.
+    """
+
+    unit: str
+    references: TaskEntry
+    metrics: dict[str, str]
+    basis: str
+
+    def key(self, predictions: TaskEntry) -> str:
+        """Hash of everything a score depends on (sha256, 64 hex digits)."""
+        parts = f"{SCORER_VERSION}\n{predictions.content_sha256}\n{self.basis}"
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class NoScoring:
+    """Why a task cannot be scored, whatever the model: its status and the reason."""
+
+    status: str
+    reason: str
+
+
+def scorings(catalogue: Catalogue, references: Manifest) -> dict[str, Scoring | NoScoring]:
+    """How each task of the catalogue is scored, by task id.
+
+    Args:
+        references: the manifest of the references.
+    """
+    found: dict[str, Scoring | NoScoring] = {}
+    for task_id in catalogue.tasks["task_id"]:
+        modality, metric_id, unit = catalogue.scored_by(task_id)
+        reference = references.tasks.get(task_id)
+        if reference is None or reference.rows == 0:
+            found[task_id] = NoScoring("refused", "the dataset holds no references for this task")
+            continue
+        if not has_metric(metric_id):
+            told = f"metric {metric_id} is not computed from predictions; import its figure"
+            found[task_id] = NoScoring("unsupported", told)
+            continue
+        metrics = {"corrected": metric_id}
+        published = published_metric(modality, reference.task_type, metric_id)
+        if published is not None and has_metric(published):
+            metrics["published"] = published
+        versions = [f"{p}={m}@{get_metric(m).version}" for p, m in sorted(metrics.items())]
+        basis = "\n".join([reference.content_sha256, reference.task_type, unit, *versions])
+        found[task_id] = Scoring(unit, reference, metrics, basis)
+    return found
+
+
 def plan_scores(
-    store: Store, model: str, catalogue: Catalogue, references: Manifest, *, force: bool = False
+    store: Store, model: str, how: Mapping[str, Scoring | NoScoring], *, force: bool = False
 ) -> ScorePlan:
     """Compares what is stored with what was scored.
 
     Args:
-        references: the manifest of the references, read once for all models.
+        how: the `scorings` of the run's catalogue and references.
         force: score everything again.
     """
     predictions = store.read_struct(Manifest, "predictions", quote_name(model), "manifest.json")
@@ -94,25 +150,14 @@ def plan_scores(
     jobs: list[ScoreJob] = []
     entries = predictions.tasks if predictions else {}
     for task_id, entry in sorted(entries.items()):
-        if task_id not in catalogue:
+        scoring = how.get(task_id)
+        if scoring is None:
             # The catalogue of this run does not hold the task: keep quiet about it, keep its score.
             continue
-        modality, metric_id, unit = catalogue.scored_by(task_id)
-        reference = references.tasks.get(task_id)
-        if reference is None or reference.rows == 0:
-            plan.unscorable[task_id] = ("refused", "the dataset holds no references for this task")
+        if isinstance(scoring, NoScoring):
+            plan.unscorable[task_id] = (scoring.status, scoring.reason)
             continue
-        if not has_metric(metric_id):
-            plan.unscorable[task_id] = (
-                "unsupported",
-                f"metric {metric_id} is not computed from predictions; import its figure",
-            )
-            continue
-        metrics = {"corrected": metric_id}
-        published = published_metric(modality, reference.task_type, metric_id)
-        if published is not None and has_metric(published):
-            metrics["published"] = published
-        key = score_key(entry, reference, metrics, unit)
+        key = scoring.key(entry)
         old = before.get(task_id)
         if old is not None and old["score_key"] == key and not force:
             plan.unchanged.append(task_id)
@@ -120,32 +165,17 @@ def plan_scores(
         jobs.append(
             ScoreJob(
                 task_id=task_id,
-                unit=unit,
+                unit=scoring.unit,
                 predictions=entry,
-                references=reference,
-                metrics=metrics,
+                references=scoring.references,
+                metrics=scoring.metrics,
                 key=key,
-                reason=_why(old, entry, reference, force),
+                reason=_why(old, entry, scoring.references, force),
             )
         )
     plan.removed = sorted(set(before) - set(entries))
     plan.batches = _in_batches(jobs)
     return plan
-
-
-def score_key(
-    predictions: TaskEntry, references: TaskEntry, metrics: dict[str, str], unit: str
-) -> str:
-    """Hash of everything a score depends on (sha256, 64 hex digits)."""
-    parts = [
-        SCORER_VERSION,
-        predictions.content_sha256,
-        references.content_sha256,
-        references.task_type,
-        unit,
-        *(f"{p}={m}@{get_metric(m).version}" for p, m in sorted(metrics.items())),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _why(

@@ -52,11 +52,14 @@ def finish_scores(
         quarantine: refused rows of the tasks that `rows` name (`QUARANTINE_SCHEMA`).
         removed: tasks whose predictions are gone; their scores go too.
     """
-    fresh = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(list(rows), SCORE_STATE_SCHEMA)))
+    rows, removed = list(rows), list(removed)
+    if not rows and not removed:
+        return
+    fresh = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(rows, SCORE_STATE_SCHEMA)))
     before = read_task_scores(store, model)
     stale = _last_good(before, fresh)
     fresh = pl.concat([fresh.filter(~pl.col("task_id").is_in(stale["task_id"].to_list())), stale])
-    touched = set(fresh["task_id"]) | set(removed)
+    touched = set(fresh["task_id"]).union(removed)
     state = pl.concat([before.filter(~pl.col("task_id").is_in(list(touched))), fresh])
     state = state.sort("task_id", "profile")
     if state.equals(before):

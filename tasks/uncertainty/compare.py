@@ -57,7 +57,7 @@ def compare(
     Raises:
         UserError: when nothing is published, or one of the models or the board is unknown.
     """
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         models, boards = (
             [name for (name,) in database.sql(query).fetchall()]
             for query in ("SELECT DISTINCT model FROM task_results", "SELECT board_id FROM boards")

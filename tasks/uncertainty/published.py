@@ -27,7 +27,7 @@ from tasks.uncertainty.levels import Board, level_replicates, ranks
 Floats = npt.NDArray[np.float64]
 
 #: Raise it when intervals are computed otherwise.
-_VERSION = b"4"
+INTERVALS_VERSION = "4"
 _KEY = b"general_level.key"
 
 TASK_INTERVAL_SCHEMA = pa.schema(
@@ -125,7 +125,7 @@ class _Results:
     @cached_property
     def keys(self) -> dict[str, str]:
         """Of each model with scores of its own, a hash of all that its intervals depend on."""
-        basis = hashlib.sha256(_VERSION + str(REPLICATES).encode())
+        basis = hashlib.sha256(f"{INTERVALS_VERSION}{REPLICATES}".encode())
         for query in ("FROM board_tasks ORDER BY ALL", "FROM stg_tasks ORDER BY ALL"):
             basis.update(_bytes(self.database.sql(query).pl()))
         rows = self.scores

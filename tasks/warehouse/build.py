@@ -7,14 +7,18 @@ temporary file, the Parquet files go under a new run id, and `results.duckdb` an
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,7 +27,7 @@ from tasks.errors import UserError
 from tasks.schema import TASK_SCORE_SCHEMA
 from tasks.storage import PARQUET_OPTIONS, Store
 from tasks.superseded import drop_superseded
-from tasks.uncertainty.published import add_intervals
+from tasks.uncertainty.published import INTERVALS_VERSION, add_intervals
 from tasks.version import SCORER_VERSION
 from tasks.warehouse.models import SQL_FOLDER, Model, in_order, load_models
 
@@ -50,13 +54,14 @@ _HISTORY = {
     ),
 }
 
+#: Of models that make the results.
+_KINDS = ("macros", "staging", "marts", "intervals", "checks", "history", "views")
+
 #: What the models are made of; readers get the models.
 _INPUTS = (
     "raw_tasks",
     "raw_task_scores",
     "raw_boards",
-    "this_run",
-    "this_runs_stages",
     "raw_task_intervals",
     "raw_level_intervals",
     "raw_rank_intervals",
@@ -110,36 +115,36 @@ class Published:
 def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
     """Builds, checks and publishes the results of everything that has been scored or imported.
 
+    Where nothing changed that they follow from, the last run's stand, and this run is added to their
+    history.
+
     Raises:
         UserError: when a check fails; what was published before stays as it is.
     """
     began = time.perf_counter()
+    scores = _task_scores(store)
+    this_run = _this_run(catalogue, scores, run)
     with tempfile.TemporaryDirectory(prefix="general-level-") as folder:
         path = Path(folder, "results.duckdb")
         previous = _previous(store, Path(folder, "previous.duckdb"))
+        same = previous is not None and _inputs_of(previous) == this_run["inputs_sha256"]
+        if previous is not None and same:
+            previous.rename(path)
         with duckdb.connect(str(path)) as database:
-            _load(database, store, catalogue, run)
-            models = in_order(load_models("staging") + load_models("marts"))
-            for model in models:
-                _create(database, model)
-            add_intervals(database, store)
-            intervals = in_order(load_models("intervals"))
-            for model in intervals:
-                _create(database, model)
+            _add_table(database, "this_run", pa.Table.from_pylist([this_run]))
+            if not same:
+                _add_results(database, store, catalogue, scores)
             _add_stages(database, run, time.perf_counter() - began)
-            _add_history(database, previous)
-            views = in_order(load_models("views"))
-            for model in views:
-                _create(database, model)
-            _check(database)
-            tables = _export(database, store, catalogue, run, models + intervals)
-            # One transaction: hundreds of small ones take three times as long.
-            database.begin()
-            for model in models + intervals + load_models("history") + views:
-                _describe(database, model)
-            for name in _INPUTS:
-                database.execute(f"DROP TABLE {name}")
-            database.commit()
+            if same:
+                _continue_history(database)
+            else:
+                _add_history(database, previous)
+                for model in in_order(load_models("views")):
+                    _create(database, model)
+                _check(database)
+                _describe_all(database)
+            tables = _export(database, store, catalogue, run)
+            database.execute("DROP TABLE this_run; DROP TABLE this_runs_stages")
             runs = database.execute("SELECT run_id FROM runs").fetchall()
             database.execute("CHECKPOINT")
         store.write(lambda file: file.write(path.read_bytes()), "results.duckdb")
@@ -174,37 +179,6 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _load(
-    database: duckdb.DuckDBPyConnection, store: Store, catalogue: Catalogue, run: RunInfo
-) -> None:
-    raw_tasks = catalogue.tasks.to_arrow()
-    raw_task_scores = _task_scores(store)
-    this_run = pa.Table.from_pylist(
-        [
-            {
-                "run_id": run.run_id,
-                "published_at": run.published_at,
-                "scorer_version": run.scorer_version,
-                "catalogue_sha256": catalogue.fingerprint,
-            }
-        ]
-    )
-    for name, table in (
-        ("raw_tasks", raw_tasks),
-        ("raw_task_scores", raw_task_scores),
-        ("this_run", this_run),
-    ):
-        database.register("arrow_input", table)
-        database.execute(f"CREATE TABLE {name} AS FROM arrow_input")
-        database.unregister("arrow_input")
-    database.execute(
-        "CREATE TABLE raw_boards AS FROM read_csv(?, header = true)",
-        [str(SQL_FOLDER / "boards.csv")],
-    )
-    for macro in load_models("macros"):
-        database.execute(macro.sql)
-
-
 def _task_scores(store: Store) -> pa.Table:
     """Task scores of all models, scored and imported."""
     names = TASK_SCORE_SCHEMA.names
@@ -221,8 +195,71 @@ def _task_scores(store: Store) -> pa.Table:
     return pa.concat_tables(tables, promote_options="default")
 
 
+def _this_run(catalogue: Catalogue, scores: pa.Table, run: RunInfo) -> dict[str, Any]:
+    """The run's row of the table `runs`. `inputs_sha256` is over all that the results follow from."""
+    versions = (catalogue.fingerprint, run.scorer_version, INTERVALS_VERSION, duckdb.__version__)
+    inputs = hashlib.sha256("\n".join(versions).encode())
+    inputs.update((SQL_FOLDER / "boards.csv").read_bytes())
+    for kind in _KINDS:
+        for model in load_models(kind):
+            inputs.update(model.sql.encode())
+    inputs.update(pl.DataFrame(pl.from_arrow(scores)).write_csv().encode())
+    return {
+        "run_id": run.run_id,
+        "published_at": run.published_at,
+        "scorer_version": run.scorer_version,
+        "catalogue_sha256": catalogue.fingerprint,
+        "inputs_sha256": inputs.hexdigest(),
+    }
+
+
+def _inputs_of(previous: Path) -> str | None:
+    """What the last run in a database says that its results were made of."""
+    with duckdb.connect(str(previous), read_only=True) as database, suppress(duckdb.Error):
+        last = "SELECT inputs_sha256 FROM runs ORDER BY published_at DESC, run_id DESC LIMIT 1"
+        return database.execute(last).fetchall()[0][0]
+    return None  # of a version that did not say it
+
+
+def _add_results(
+    database: duckdb.DuckDBPyConnection, store: Store, catalogue: Catalogue, scores: pa.Table
+) -> None:
+    """Runs the models, and checks what they made."""
+    _add_table(database, "raw_tasks", catalogue.tasks.to_arrow())
+    _add_table(database, "raw_task_scores", scores)
+    database.execute(
+        "CREATE TABLE raw_boards AS FROM read_csv(?, header = true)",
+        [str(SQL_FOLDER / "boards.csv")],
+    )
+    for macro in load_models("macros"):
+        database.execute(macro.sql)
+    for model in in_order(load_models("staging") + load_models("marts")):
+        _create(database, model)
+    add_intervals(database, store)
+    for model in in_order(load_models("intervals")):
+        _create(database, model)
+
+
+def _add_table(database: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    database.register("arrow_input", table)
+    database.execute(f"CREATE TABLE {name} AS FROM arrow_input")
+    database.unregister("arrow_input")
+
+
 def _create(database: duckdb.DuckDBPyConnection, model: Model) -> None:
     database.execute(f"CREATE {_kind(model)} {quote(model.name)} AS {model.sql}")
+
+
+def _describe_all(database: duckdb.DuckDBPyConnection) -> None:
+    """Says of every table and column what it is; what the tables were made of goes."""
+    # One transaction: hundreds of small ones take three times as long.
+    database.begin()
+    for kind in ("staging", "marts", "intervals", "history", "views"):
+        for model in load_models(kind):
+            _describe(database, model)
+    for name in _INPUTS:
+        database.execute(f"DROP TABLE {name}")
+    database.commit()
 
 
 def _describe(database: duckdb.DuckDBPyConnection, model: Model) -> None:
@@ -265,9 +302,7 @@ def _add_stages(database: duckdb.DuckDBPyConnection, run: RunInfo, seconds: floa
     (results,) = database.execute("SELECT count(*) FROM task_results").fetchall()[0]
     stages = (*run.stages, StageRun("publish", seconds, tasks=results))
     table = pa.Table.from_pylist([asdict(stage) for stage in stages], _STAGE_SCHEMA)
-    database.register("arrow_input", table)
-    database.execute("CREATE TABLE this_runs_stages AS FROM arrow_input")
-    database.unregister("arrow_input")
+    _add_table(database, "this_runs_stages", table)
 
 
 def _add_history(database: duckdb.DuckDBPyConnection, previous: Path | None) -> None:
@@ -297,12 +332,18 @@ def _add_history(database: duckdb.DuckDBPyConnection, previous: Path | None) -> 
         database.execute("DETACH previous")
 
 
+def _continue_history(database: duckdb.DuckDBPyConnection) -> None:
+    """Adds this run to the history in a database that already holds its results."""
+    for name, query in _HISTORY.items():
+        database.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM this_run)")
+        database.execute(f"INSERT INTO {name} BY NAME {query}")
+
+
 def _export(
     database: duckdb.DuckDBPyConnection,
     store: Store,
     catalogue: Catalogue,
     run: RunInfo,
-    models: list[Model],
 ) -> dict[str, int]:
     """Writes each mart as Parquet under the run's own folder; rows by table."""
     origin = {
@@ -312,9 +353,7 @@ def _export(
         "general_level.catalogue_sha256": catalogue.fingerprint,
     }
     tables: dict[str, int] = {}
-    for model in models:
-        if model.kind not in ("marts", "intervals"):
-            continue
+    for model in load_models("marts") + load_models("intervals"):
         table = database.sql(f"FROM {quote(model.name)} ORDER BY ALL").to_arrow_table()
         table = table.replace_schema_metadata(origin)
         where = ("published", run.run_id, f"{model.name}.parquet")

@@ -20,12 +20,15 @@ _ATTEMPTS = 5
 
 
 @contextmanager
-def connect(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(store: Store, *, rows: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to the last published results.
 
     A local database is opened in place: a publish that happens meanwhile swaps the file, and this
     connection goes on reading the one it opened. A remote one is copied first. The temporary views
     `instance_scores`, `predictions`, `references_` and `quarantine` read the store's Parquet files.
+
+    Args:
+        rows: whether the first three views are wanted: each model's state is read for them.
 
     Raises:
         UserError: when nothing has been published in this store.
@@ -43,7 +46,7 @@ def connect(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(path, read_only=True) as database:
             if not store.is_local:
                 database.register_filesystem(store.fs)
-            _add_views_of_now(database, store)
+            _add_views_of_now(database, store, rows)
             yield database
 
 
@@ -54,7 +57,7 @@ def leaderboard(
     aggregation: str = "modality_mean",
 ) -> pl.DataFrame:
     """One board of the last published run, best first."""
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         return database.sql(
             "FROM leaderboards WHERE board_id = ? AND profile = ? AND aggregation = ? "
             "ORDER BY rank, model",
@@ -62,20 +65,22 @@ def leaderboard(
         ).pl()
 
 
-def _add_views_of_now(database: duckdb.DuckDBPyConnection, store: Store) -> None:
+def _add_views_of_now(database: duckdb.DuckDBPyConnection, store: Store, rows: bool) -> None:
     """Adds the views, again from the state as it is by then when a run has replaced a file
     meanwhile: the quarantine is one, and parts go an hour after the state has stopped naming them."""
     for _ in range(_ATTEMPTS - 1):
         with suppress(duckdb.IOException):
-            _add_views(database, store)
+            _add_views(database, store, rows)
             return
-    _add_views(database, store)
+    _add_views(database, store, rows)
 
 
-def _add_views(database: duckdb.DuckDBPyConnection, store: Store) -> None:
+def _add_views(database: duckdb.DuckDBPyConnection, store: Store, rows: bool) -> None:
     """Views over the rows that the state points to; superseded rows in old parts are not seen."""
     scheme = "" if store.is_local else f"{store.url.split('://')[0]}://"
     _add_quarantine(database, store, scheme)
+    if not rows:
+        return
     for view, live in (
         ("references_", _stored(store, "references")),
         (

@@ -92,7 +92,7 @@ def read(store: Store) -> SiteData:
     Raises:
         UserError: when nothing has been published in this store.
     """
-    with connect(store) as database:
+    with connect(store, rows=False) as database:
         _add_absent(database)
         for model in load_models("site"):
             database.execute(f"CREATE TEMP VIEW {quote(model.name)} AS {model.sql}")
