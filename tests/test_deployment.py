@@ -136,10 +136,17 @@ class Site:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = httpx.post(f"{self.url}/api/{path}", json=body or {}, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+    def api(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+        """What the server answers; it is asked again while its database is busy (503)."""
+
+        def answer() -> httpx.Response | None:
+            url = f"{self.url}/api/{path}"
+            given = httpx.request(method, url, json=body or {}, timeout=30)
+            return None if given.status_code == 503 else given
+
+        given = until(answer, f"an answer of {path}")
+        given.raise_for_status()
+        return given.json() if given.content else None
 
     def start_night(self, **parameters: Any) -> str:
         """Triggers the deployment; the flow run's id."""
@@ -402,8 +409,7 @@ def test_a_night_that_went_silent_is_found_and_told_and_does_not_hold_up_the_nex
     assert automation["trigger"]["within"] > 2 * seldom
     sooner = automation | {"trigger": automation["trigger"] | {"within": 40}}
     own = ("name", "description", "enabled", "trigger", "actions")
-    url = f"{site.url}/api/automations/{automation['id']}"
-    httpx.put(url, json={key: sooner[key] for key in own}).raise_for_status()
+    site.api(f"automations/{automation['id']}", {key: sooner[key] for key in own}, "PUT")
     del webhook.alerts[:]
     store = Store(str(site.root / "silent"))
     run_id, process = _start_long(site, long, store)
