@@ -20,6 +20,7 @@ PARTS = {
     "ingest_floor": [],
     "levels": [],
     "growth": [],
+    "bounds": [],
     "metrics": ["--processes", "2"],
     "site": [],
 }

@@ -1,0 +1,138 @@
+"""What bounds the speed that is left: where the time of each stage goes, in one process.
+
+    python -m benchmarks.bounds [--scale 1.0] [--out benchmarks/results/bounds.md]
+
+Own time by what it is spent in, from a deterministic profiler: Python code looks slower under it than
+it is, native code does not. Shares tell what to look at next, not how long a stage takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.full_model import METRICS, make_inputs
+from tasks.catalog import Catalogue, load_catalogue
+from tasks.ingest import finish, ingest_batch, list_submissions, plan
+from tasks.schema import Manifest
+from tasks.score import finish_scores, plan_scores, score_batch, scorings
+from tasks.storage import Store
+from tasks.warehouse import RunInfo, build
+
+#: What own time is spent in: parts of `file:function`, the first that fits counts.
+KINDS = {
+    "waiting for files to be opened and read": ("_queue", "posix.open", "posix.pread", "fstat"),
+    "flushing to disk": ("posix.fsync", "posix.replace"),
+    "listing folders": ("posix.scandir", "DirEntry", "tree.py"),
+    "parsing JSON": ("msgspec", "orjson"),
+    "SHA-256": ("_hashlib", "HASH"),
+    "writing Parquet": ("write_table", "ParquetWriter", "write_row_group"),
+    "reading Parquet": ("parquet",),
+    "DuckDB": ("duckdb",),
+    "random bits and sums of replicates": (
+        "bootstrap.py",
+        "random_raw",
+        "bincount",
+        "add.reduceat",
+    ),
+    "tokens and n-grams": ("re.Pattern", "punkt", "tokenize.py", "ngrams", "stem", "rouge"),
+    "Polars": ("polars", "PyLazyFrame", "PySeries", "PyDataFrame"),
+    "Arrow": ("pyarrow",),
+    "NumPy": ("numpy",),
+}
+OTHER = "other Python code"
+#: Rows of a table.
+SHOWN = 7
+
+
+def kind_of(place: tuple[str, int, str]) -> str:
+    """What the own time of a function is counted as."""
+    name = f"{place[0]}:{place[2]}"
+    return next((kind for kind, parts in KINDS.items() if any(p in name for p in parts)), OTHER)
+
+
+def shares(work: Callable[[], object]) -> tuple[float, list[tuple[str, float, str]]]:
+    """Seconds under the profiler; kind, share and dearest function, the largest share first."""
+    profiler = cProfile.Profile()
+    profiler.runcall(work)
+    seconds: Counter[str] = Counter()
+    dearest: dict[str, tuple[float, str]] = {}
+    found = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    for place, (_, _, own, *_) in found.items():
+        kind = kind_of(place)
+        seconds[kind] += own
+        name = place[2] if place[0] == "~" else f"{Path(place[0]).name}, {place[2]}"
+        dearest[kind] = max(dearest.get(kind, (0.0, "")), (own, name))
+    total = seconds.total()
+    return total, [(k, s / total, dearest[k][1]) for k, s in seconds.most_common(SHOWN)]
+
+
+def stages(root: Path, catalogue: Catalogue) -> dict[str, Callable[[], object]]:
+    """The work of each stage on the inputs of `make_inputs`, and that of each metric."""
+    store = Store(root / "store")
+
+    def ingest() -> None:
+        sources = [("references", None, str(root / "dataset"))]
+        found = list_submissions(str(root / "submissions"))
+        sources += [("predictions", s.model, s.url) for s in found]
+        for kind, model, url in sources:
+            todo = plan(store, kind, model, url, catalogue)
+            done = [ingest_batch(store, kind, model, b, catalogue) for b in todo.batches]
+            finish(store, todo, done)
+
+    def score(metric: str) -> None:
+        references = store.read_struct(Manifest, "references", "manifest.json")
+        assert references is not None, "ingest comes first"
+        how = scorings(catalogue, references)
+        jobs = plan_scores(store, "full-model", how, force=True).jobs
+        done = score_batch(
+            store, "full-model", [j for j in jobs if j.metrics["corrected"] == metric]
+        )
+        finish_scores(store, "full-model", done.rows, done.quarantine)
+
+    work: dict[str, Callable[[], object]] = {"ingest": ingest}
+    work |= {f"score, {m}": lambda m=m: score(m) for m in dict.fromkeys(METRICS)}
+    work["publish"] = lambda: build(store, catalogue, RunInfo.now("profiled"))
+    return work
+
+
+def report(root: Path, scale: float) -> str:
+    """The table as Markdown."""
+    make_inputs(root, scale)
+    catalogue = load_catalogue([str(root / "catalogue.csv")], base=False)
+    lines = [
+        "# What bounds the rest",
+        "",
+        f"`python -m benchmarks.bounds --scale {scale}`: own time under a profiler, one process.",
+        "",
+        "| stage | spent in | share | dearest of it |",
+        "|---|---|---|---|",
+    ]
+    for stage, work in stages(root, catalogue).items():
+        total, found = shares(work)
+        print(f"{stage}: {total:.1f} s", flush=True)
+        for place, (kind, share, function) in enumerate(found):
+            shown = f"{stage} ({total:.1f} s)" if place == 0 else ""
+            lines.append(f"| {shown} | {kind} | {share:.0%} | `{function}` |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
+    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        text = report(Path(folder), arguments.scale)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
