@@ -198,7 +198,7 @@ def _task_scores(store: Store) -> pa.Table:
 def _this_run(catalogue: Catalogue, scores: pa.Table, run: RunInfo) -> dict[str, Any]:
     """The run's row of the table `runs`. `inputs_sha256` is over all that the results follow from."""
     versions = (catalogue.fingerprint, run.scorer_version, INTERVALS_VERSION, duckdb.__version__)
-    inputs = hashlib.sha256("\n".join(versions).encode())
+    inputs = hashlib.sha256("\n".join((*versions, str(_HISTORY), str(_STAGE_SCHEMA))).encode())
     inputs.update((SQL_FOLDER / "boards.csv").read_bytes())
     for kind in _KINDS:
         for model in load_models(kind):
@@ -214,11 +214,14 @@ def _this_run(catalogue: Catalogue, scores: pa.Table, run: RunInfo) -> dict[str,
 
 
 def _inputs_of(previous: Path) -> str | None:
-    """What the last run in a database says that its results were made of."""
+    """What the last run in a database says that its results were made of; None when it does not, or
+    lacks a table of the history, as those of earlier versions."""
+    last = "SELECT inputs_sha256 FROM runs ORDER BY published_at DESC, run_id DESC LIMIT 1"
     with duckdb.connect(str(previous), read_only=True) as database, suppress(duckdb.Error):
-        last = "SELECT inputs_sha256 FROM runs ORDER BY published_at DESC, run_id DESC LIMIT 1"
+        for name in _HISTORY:
+            database.execute(f"DESCRIBE {name}")
         return database.execute(last).fetchall()[0][0]
-    return None  # of a version that did not say it
+    return None
 
 
 def _add_results(
