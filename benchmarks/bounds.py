@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.full_model import METRICS, make_inputs
+from benchmarks.ingest_floor import ingest
 from tasks.catalog import Catalogue, load_catalogue
-from tasks.ingest import finish, ingest_batch, list_submissions, plan
 from tasks.schema import Manifest
 from tasks.score import finish_scores, plan_scores, score_batch, scorings
 from tasks.storage import Store
@@ -76,15 +76,6 @@ def stages(root: Path, catalogue: Catalogue) -> dict[str, Callable[[], object]]:
     """The work of each stage on the inputs of `make_inputs`, and that of each metric."""
     store = Store(root / "store")
 
-    def ingest() -> None:
-        sources = [("references", None, str(root / "dataset"))]
-        found = list_submissions(str(root / "submissions"))
-        sources += [("predictions", s.model, s.url) for s in found]
-        for kind, model, url in sources:
-            todo = plan(store, kind, model, url, catalogue)
-            done = [ingest_batch(store, kind, model, b, catalogue) for b in todo.batches]
-            finish(store, todo, done)
-
     def score(metric: str) -> None:
         references = store.read_struct(Manifest, "references", "manifest.json")
         assert references is not None, "ingest comes first"
@@ -95,7 +86,7 @@ def stages(root: Path, catalogue: Catalogue) -> dict[str, Callable[[], object]]:
         )
         finish_scores(store, "full-model", done.rows, done.quarantine)
 
-    work: dict[str, Callable[[], object]] = {"ingest": ingest}
+    work: dict[str, Callable[[], object]] = {"ingest": lambda: ingest(root, store, catalogue)}
     work |= {f"score, {m}": lambda m=m: score(m) for m in dict.fromkeys(METRICS)}
     work["publish"] = lambda: build(store, catalogue, RunInfo.now("profiled"))
     return work

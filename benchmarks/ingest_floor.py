@@ -53,6 +53,12 @@ def ours(root: Path, catalogue: Catalogue) -> float:
     shutil.rmtree(root / "floor-store", ignore_errors=True)
     store = Store(str(root / "floor-store"))
     began = time.perf_counter()
+    ingest(root, store, catalogue)
+    return time.perf_counter() - began
+
+
+def ingest(root: Path, store: Store, catalogue: Catalogue) -> None:
+    """Reads the inputs of `make_inputs` into a store, in this process."""
     for kind, model, source in (
         ("references", None, root / "dataset"),
         ("predictions", "full-model", root / "submissions" / "full-model"),
@@ -60,7 +66,6 @@ def ours(root: Path, catalogue: Catalogue) -> float:
         todo = plan(store, kind, model, str(source), catalogue)
         batches = [ingest_batch(store, kind, model, batch, catalogue) for batch in todo.batches]
         finish(store, todo, batches)
-    return time.perf_counter() - began
 
 
 def report(scale: float, turns: int) -> str:

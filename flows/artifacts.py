@@ -58,8 +58,12 @@ def shown_meanwhile() -> Iterator[None]:
     global _beside
     sent: list[Future[None]] = []
     with ThreadPoolExecutor(1, "artifacts") as sender:
-        # In the context of the flow run: an artifact finds its run, and the client, there.
-        _beside = lambda send: sent.append(sender.submit(copy_context().run, send))  # noqa: E731
+
+        def send_beside(send: _Send) -> None:
+            # In the context of the flow run: an artifact finds its run, and the client, there.
+            sent.append(sender.submit(copy_context().run, send))
+
+        _beside = send_beside
         try:
             yield
         finally:

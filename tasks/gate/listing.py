@@ -27,11 +27,13 @@ class Listing:
         self.sizes: dict[str, int] = {}
         self._used: set[str] = set()
         for path, info in tree.files:
-            url, size = _url(tree.fs, path), int(info["size"])
-            if tree.is_archive or path.lower().endswith(ARCHIVES):
-                self._add_archive(url, size)
+            url = _url(tree.fs, path)
+            if tree.is_archive:
+                self._add_archive(url, 0)
+            elif path.lower().endswith(ARCHIVES):
+                self._add_archive(url, int(info["size"]))
             else:
-                self.sizes[place(url)] = size
+                self.sizes[place(url)] = int(info["size"])
 
     def _add_archive(self, url: str, size: int) -> None:
         try:

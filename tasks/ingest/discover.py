@@ -205,7 +205,8 @@ _Candidate = tuple[str, str, int, str, str]  # path, member, size, fingerprint, 
 def _candidates(tree: Tree) -> Iterator[_Candidate]:
     """Task files in a tree and inside its archives, sorted by path."""
     if tree.is_archive:
-        yield from _in_archive(tree.fs, tree.root, tree.kind)
+        ((path, info),) = tree.files
+        yield from _in_archive(tree, path, info)
         return
     wanted = FILE_NAMES[tree.kind]
     beside = _Beside([(path, identity(info)) for path, info in tree.files])
@@ -217,13 +218,12 @@ def _candidates(tree: Tree) -> Iterator[_Candidate]:
         if name in wanted or (problem and name.endswith(ARCHIVES)):
             yield path, "", int(info["size"]), identity(info) + beside.mark(path), problem
         elif name.endswith(ARCHIVES):
-            yield from _in_archive(tree.fs, path, tree.kind)
+            yield from _in_archive(tree, path, info)
 
 
-def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
+def _in_archive(tree: Tree, path: str, info: dict[str, Any]) -> Iterator[_Candidate]:
     try:
-        members = list_archive(_url(fs, path))
-        whole = "" if path.lower().endswith(".zip") else identity(fs.info(path))
+        members = list_archive(_url(tree.fs, path))
     except Exception as error:
         _raise_if_it_may_pass(error)
         yield path, "", 0, "", f"the archive cannot be read ({error}): pack it again"
@@ -231,7 +231,7 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
     # The mark of a tar is of all that it holds.
     beside = _Beside([(m.name, f"{m.size}:{m.crc}") for m in sorted(members) if m.crc is not None])
     for name, size, packed, crc, plain in sorted(members):
-        if name.rsplit("/", 1)[-1].lower() not in FILE_NAMES[kind]:
+        if name.rsplit("/", 1)[-1].lower() not in FILE_NAMES[tree.kind]:
             continue
         parts = PurePosixPath(name.replace("\\", "/")).parts
         problem = ""
@@ -239,7 +239,7 @@ def _in_archive(fs: Any, path: str, kind: str) -> Iterator[_Candidate]:
             problem = "the member's path leaves the archive or is a link: pack plain files"
         elif is_bomb(size, packed):
             problem = f"the member unpacks to {size:,} bytes: {BEYOND}"
-        mark = f"tar:{whole}:{name}:{size}" if crc is None else f"zip:{crc:08x}:{size}"
+        mark = f"tar:{identity(info)}:{name}:{size}" if crc is None else f"zip:{crc:08x}:{size}"
         yield path, name, size, mark + beside.mark(name), problem
 
 

@@ -46,7 +46,7 @@ class Tree:
     @property
     def is_archive(self) -> bool:
         """Whether the source is one file, which holds all."""
-        return [path for path, _ in self.files] == [self.root]
+        return len(self.files) == 1 and self.files[0][0] == self.root
 
     def mark(self) -> str:
         """SHA-256 of all that is listed: the same as long as no file was added, changed or removed."""

@@ -227,7 +227,7 @@ def _inputs_of(previous: Path) -> str | None:
 def _add_results(
     database: duckdb.DuckDBPyConnection, store: Store, catalogue: Catalogue, scores: pa.Table
 ) -> None:
-    """Runs the models, and checks what they made."""
+    """Runs the models on the scores."""
     _add_table(database, "raw_tasks", catalogue.tasks.to_arrow())
     _add_table(database, "raw_task_scores", scores)
     database.execute(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def in_order(models: list[Model]) -> list[Model]:
     return [by_name[name] for name in TopologicalSorter(graph).static_order()]
 
 
+@cache
 def _read(path: Path, kind: str) -> Model:
     text = path.read_text(encoding="utf-8")
     about: list[str] = []
