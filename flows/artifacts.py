@@ -14,6 +14,7 @@ import httpx
 from prefect import Flow, State, get_client, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
@@ -31,9 +32,21 @@ from tasks.report.night import (
 def tag_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Tags a flow run with `general-level` and the store's name (its last folder). A hook: it runs
     for the flow that was called, and not for those it is composed of."""
+    with _or_warn("tags"):
+        _tag(flow_run)
+
+
+def show_tags() -> None:
+    """The tags of `tag_run` on the flow run under way, beside its work."""
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        _send("tags", partial(_tag, context.flow_run))
+
+
+def _tag(flow_run: FlowRun) -> None:
     store = str(flow_run.parameters.get("store_url", "")).rstrip("/").rsplit("/", 1)[-1]
     tags = {*flow_run.tags, "general-level", f"store:{store}"}
-    with _or_warn("tags"), get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, tags=sorted(tags))
 
 

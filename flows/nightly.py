@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.alerts import alert_end, alert_night
-from flows.artifacts import show_night, show_stages, show_work, shown_meanwhile, tag_run
+from flows.artifacts import show_night, show_stages, show_tags, show_work, shown_meanwhile
 from flows.ingest import ingest
 from flows.options import RunReport
 from flows.publish import publish
@@ -25,7 +27,9 @@ from tasks.storage import Store
     flow_run_name="nightly {store_url}",
     task_runner=ThreadPoolTaskRunner(max_workers=64),  # type: ignore[arg-type]
     validate_parameters=False,
-    on_running=[tag_run],
+    # Nothing is kept of what a run returns; with a place named, the server is not asked for one.
+    persist_result=False,
+    result_storage=Path(tempfile.gettempdir()),
     on_failure=[alert_end],
     on_crashed=[alert_end],
 )
@@ -65,6 +69,7 @@ def nightly(
     catalogue = {"catalogue_files": list(catalogue_files), "base_catalogue": base_catalogue}
     chosen = {"models": models, "workers": workers, "dask": dask, "force": force}
     with shown_meanwhile():
+        show_tags()
         with (
             sole_writer(store_url, report.run_id),
             means(catalogue_files, base_catalogue, workers, dask) as use,

@@ -143,18 +143,28 @@ class WorkerPool:
                 self._executor = ProcessPoolExecutor(
                     self.workers, mp_context=_fork_server(), initializer=end_with_parent
                 )
-            executor = self._executor
             try:
-                return executor.submit(function, *args)
+                return self._executor.submit(function, *args)
             except BrokenProcessPool:
-                self._executor = None
+                self._drop_broken()
                 raise
 
     def replace_if_broken(self, error: BaseException) -> None:
         """After a worker was killed, the next call gets new workers."""
         if isinstance(error, BrokenProcessPool):
             with self._lock:
-                self._executor = None
+                self._drop_broken()
+
+    def _drop_broken(self) -> None:
+        """Ends the workers that are left of a broken executor; to be called with the lock held.
+
+        It ends them itself, but not one that a call was just starting: it then waits for it without
+        end, and this process with it when it exits.
+        """
+        # Whoever else was told of the same failure may come when there is a new one already.
+        if self._executor is not None and self._executor._broken:
+            _terminate_workers(self._executor)
+            self._executor = None
 
     def close(self) -> None:
         """Ends it for good; calls under way are given up, and fail."""
@@ -165,9 +175,13 @@ class WorkerPool:
             return
         # Not `cancel_futures`: whoever waits for a cancelled call in `as_completed` is never told.
         # The death of the workers fails every call. From Python 3.14 on, `terminate_workers()`.
-        for worker in list((executor._processes or {}).values()):
-            worker.terminate()
+        _terminate_workers(executor)
         executor.shutdown(wait=True)
+
+
+def _terminate_workers(executor: ProcessPoolExecutor) -> None:
+    for worker in list((executor._processes or {}).values()):
+        worker.terminate()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,12 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -28,7 +31,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.faults import Inputs, figures, finish, run_and_kill, start, wait_for_work
-from flows.runtime import LEFTOVER_SECONDS, sole_writer
+from flows.runtime import LEFTOVER_SECONDS, WorkerPool, sole_writer
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
 from tasks.lock import LOCK, Holder, hold, holder
@@ -225,6 +228,32 @@ def test_kills_lose_nothing_tear_nothing_and_change_nothing(tmp_path, server):
     assert outcome.torn == []
     assert outcome.wrong == []
     assert outcome.reads > 0
+
+
+def test_a_worker_that_was_just_starting_ends_with_its_broken_pool(monkeypatch):
+    pool = WorkerPool(2)
+    pool.submit(abs, 1).result()
+    executor, begun = pool._executor, ForkServerProcess.start
+    assert executor is not None
+    dies = pool.submit(os._exit, 1)
+
+    def start_late(process: ForkServerProcess) -> None:
+        begun(process)
+        assert isinstance(dies.exception(DEADLINE), BrokenProcessPool)
+        time.sleep(0.5)  # its workers are being ended meanwhile: all but this one
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ForkServerProcess, "start", start_late)
+        call = pool.submit(abs, 1)
+    pool.replace_if_broken(BrokenProcessPool())
+    manager: Any = executor._executor_manager_thread
+    manager.join(DEADLINE)
+    assert not manager.is_alive()
+    assert isinstance(call.exception(DEADLINE), BrokenProcessPool)
+    assert pool.submit(abs, -2).result(DEADLINE) == 2
+    pool.replace_if_broken(BrokenProcessPool())  # told late, of the failure that is mended
+    assert pool.submit(abs, -3).result(DEADLINE) == 3
+    pool.close()
 
 
 @pytest.mark.server
