@@ -8,19 +8,19 @@ it is, native code does not. Shares tell what to look at next, not how long a st
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import pstats
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from benchmarks.full_model import METRICS, make_inputs
+from benchmarks.command import parser, tell
+from benchmarks.full_model import jobs_by_metric, make_inputs
 from benchmarks.ingest_floor import ingest
 from tasks.catalog import Catalogue, load_catalogue
-from tasks.schema import Manifest
-from tasks.score import finish_scores, plan_scores, score_batch, scorings
+from tasks.score import ScoreJob, finish_scores, score_batch
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build
 
@@ -72,24 +72,22 @@ def shares(work: Callable[[], object]) -> tuple[float, list[tuple[str, float, st
     return total, [(k, s / total, dearest[k][1]) for k, s in seconds.most_common(SHOWN)]
 
 
-def stages(root: Path, catalogue: Catalogue) -> dict[str, Callable[[], object]]:
-    """The work of each stage on the inputs of `make_inputs`, and that of each metric."""
+def stages(root: Path, catalogue: Catalogue) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The work of each stage on the inputs of `make_inputs`, and that of each metric.
+
+    Each is to be done before the next is asked for: what to score is planned from what was ingested,
+    once, and outside of the work.
+    """
     store = Store(root / "store")
 
-    def score(metric: str) -> None:
-        references = store.read_struct(Manifest, "references", "manifest.json")
-        assert references is not None, "ingest comes first"
-        how = scorings(catalogue, references)
-        jobs = plan_scores(store, "full-model", how, force=True).jobs
-        done = score_batch(
-            store, "full-model", [j for j in jobs if j.metrics["corrected"] == metric]
-        )
+    def score(jobs: list[ScoreJob]) -> None:
+        done = score_batch(store, "full-model", jobs)
         finish_scores(store, "full-model", done.rows, done.quarantine)
 
-    work: dict[str, Callable[[], object]] = {"ingest": lambda: ingest(root, store, catalogue)}
-    work |= {f"score, {m}": lambda m=m: score(m) for m in dict.fromkeys(METRICS)}
-    work["publish"] = lambda: build(store, catalogue, RunInfo.now("profiled"))
-    return work
+    yield "ingest", lambda: ingest(root, store, catalogue)
+    for metric, jobs in jobs_by_metric(store, catalogue).items():
+        yield f"score, {metric}", partial(score, jobs)
+    yield "publish", lambda: build(store, catalogue, RunInfo.now("profiled"))
 
 
 def report(root: Path, scale: float) -> str:
@@ -113,9 +111,9 @@ def report(root: Path, scale: float) -> str:
         "| stage | spent in | share | dearest of it |",
         "|---|---|---|---|",
     ]
-    for work in stages(warm, catalogue).values():
+    for _, work in stages(warm, catalogue):
         work()  # loads what a stage loads when it is first asked
-    for stage, work in stages(inputs, catalogue).items():
+    for stage, work in stages(inputs, catalogue):
         total, found = shares(work)
         print(f"{stage}: {total:.1f} s", flush=True)
         for place, (kind, share, function) in enumerate(found):
@@ -125,15 +123,12 @@ def report(root: Path, scale: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text = report(Path(folder), arguments.scale)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    tell(text, arguments.out)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ truths it must.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from benchmarks.command import parser, tell
 from tasks.metrics import get_metric
 from tasks.uncertainty.bootstrap import REPLICATES, replicates_of
 from tasks.uncertainty.intervals import interval
@@ -124,37 +123,39 @@ def cover_levels(tasks: int, instances: int, trials: int, seed: int = 2) -> dict
     return {level: count / trials for level, count in held.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--trials", type=int, default=1_000)
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
-    margin = 1.96 * (0.95 * 0.05 / arguments.trials) ** 0.5
+def report(trials: int) -> str:
+    """The tables as Markdown."""
+    margin = 1.96 * (0.95 * 0.05 / trials) ** 0.5
     lines = [
         "# How often 95 % intervals hold the true score",
         "",
-        f"`python -m benchmarks.coverage --trials {arguments.trials}`: shares of "
-        f"{arguments.trials:,} simulated trials ({5 * arguments.trials:,} for levels); by chance they "
+        f"`python -m benchmarks.coverage --trials {trials}`: shares of "
+        f"{trials:,} simulated trials ({5 * trials:,} for levels); by chance they "
         f"vary by {margin:.1%} ({margin / 5**0.5:.1%}).",
         "",
         "| task score | 50 instances | 200 instances | 1,000 instances |",
         "|---|---|---|---|",
     ]
     for name in POPULATIONS:
-        shares = [cover_task(name, n, arguments.trials) for n in (50, 200, 1_000)]
+        shares = [cover_task(name, n, trials) for n in (50, 200, 1_000)]
         lines.append(f"| {name} | {' | '.join(f'{share:.1%}' for share in shares)} |")
         print(lines[-1], flush=True)
     lines += ["", "| levels | 2 | 3 | 4 |", "|---|---|---|---|"]
     for tasks, instances in ((5, 100), (20, 200), (20, 500)):
-        shares = cover_levels(tasks, instances, 5 * arguments.trials).values()
+        shares = cover_levels(tasks, instances, 5 * trials).values()
         lines.append(
             f"| {tasks} + {tasks} tasks of {instances} instances "
             f"| {' | '.join(f'{share:.1%}' for share in shares)} |"
         )
         print(lines[-1], flush=True)
-    text = "\n".join(lines) + "\n"
-    if arguments.out:
-        arguments.out.write_text(text)
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--trials", type=int, default=1_000)
+    arguments = options.parse_args()
+    tell(report(arguments.trials), arguments.out)
 
 
 if __name__ == "__main__":

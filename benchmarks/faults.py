@@ -15,7 +15,6 @@ run that nobody disturbed, bit for bit. Counted are:
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -34,6 +33,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.command import parser, tell
 from flows.cli.preflight import CHECK
 from tasks.lock import holder
 from tasks.schema import Manifest
@@ -391,23 +391,13 @@ def run_and_kill(root: Path, server: str, kills: int, seed: int = 7, **size: int
     return outcome
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["PREFECT_HOME"] = str(Path(folder, "prefect"))
-        from flows.runtime import prefect_server
-
-        with prefect_server() as server:
-            outcome = run_and_kill(Path(folder), server, arguments.kills, arguments.seed)
+def report(outcome: Outcome, kills: int, seed: int) -> str:
+    """The table as Markdown."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.kills.items()))
     lines = [
         f"# {outcome.kills.total()} kills of the nightly run",
         "",
-        f"`python -m benchmarks.faults --kills {arguments.kills} --seed {arguments.seed}`, "
+        f"`python -m benchmarks.faults --kills {kills} --seed {seed}`, "
         f"{outcome.seconds / 60:.1f} minutes on {os.cpu_count()} cores.",
         "",
         "| what | counted |",
@@ -419,13 +409,23 @@ def main() -> None:
         f"| torn: what a reader saw half-done | {len(outcome.torn)} |",
         f"| wrong: results unlike the undisturbed run's | {len(outcome.wrong)} |",
     ]
-    text = "\n".join(lines) + "\n"
-    print(text)
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--kills", type=int, default=100)
+    options.add_argument("--seed", type=int, default=7)
+    arguments = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PREFECT_HOME"] = str(Path(folder, "prefect"))
+        from flows.runtime import prefect_server
+
+        with prefect_server() as server:
+            outcome = run_and_kill(Path(folder), server, arguments.kills, arguments.seed)
+    tell(report(outcome, arguments.kills, arguments.seed), arguments.out)
     for what in dict.fromkeys(outcome.lost + outcome.torn + outcome.wrong):
         print(f"- {what}", file=sys.stderr)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text)
     if outcome.lost or outcome.torn or outcome.wrong:
         sys.exit(1)
 

@@ -13,7 +13,6 @@ Measures in one run, side by side on the same files:
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -21,16 +20,21 @@ import resource
 import shutil
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.command import parser, tell
 from benchmarks.memory import worker_peaks
 
 if TYPE_CHECKING:  # Prefect takes a second to load, and its settings come first
     from flows.options import RunReport
+    from tasks.catalog import Catalogue
+    from tasks.score import ScoreJob
+    from tasks.storage import Store
 
 TASKS = 700
 INSTANCES = 325_800
@@ -168,23 +172,32 @@ def run_under_prefect(root: Path, store: str, server: psutil.Process) -> dict[st
     return report.seconds | {"wall": wall, "second run": second, "Prefect server, CPU": spent}
 
 
+def jobs_by_metric(store: Store, catalogue: Catalogue) -> dict[str, list[ScoreJob]]:
+    """All that there is to score once `make_inputs` is ingested, scored before or not."""
+    from tasks.schema import Manifest
+    from tasks.score import plan_scores, scorings
+
+    references = store.read_struct(Manifest, "references", "manifest.json")
+    assert references is not None, "ingest comes first"
+    jobs = plan_scores(store, "full-model", scorings(catalogue, references), force=True).jobs
+    return {
+        metric: [job for job in jobs if job.metrics["corrected"] == metric]
+        for metric in dict.fromkeys(METRICS)
+    }
+
+
 def score_rates(root: Path, store_url: str) -> dict[str, float]:
     """Per metric: our seconds an instance, in this one process, from Parquet to stored scores."""
     from tasks.catalog import load_catalogue
-    from tasks.schema import Manifest
-    from tasks.score import plan_scores, score_batch, scorings
+    from tasks.score import score_batch
     from tasks.storage import Store
 
     store = Store(store_url)
     catalogue = load_catalogue([str(root / "catalogue.csv")], base=False)
-    references = store.read_struct(Manifest, "references", "manifest.json")
-    assert references is not None
-    jobs = plan_scores(store, "full-model", scorings(catalogue, references), force=True).jobs
     seconds = {}
-    for metric in dict.fromkeys(METRICS):
-        chosen = [job for job in jobs if job.metrics["corrected"] == metric]
+    for metric, jobs in jobs_by_metric(store, catalogue).items():
         began = time.perf_counter()
-        done = score_batch(store, "full-model", chosen)
+        done = score_batch(store, "full-model", jobs)
         seconds[metric] = (time.perf_counter() - began) / done.instances
     return seconds
 
@@ -310,77 +323,8 @@ def plain_scorer(root: Path, tasks: dict[str, tuple[str, int]]) -> dict[str, tup
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
-    parser.add_argument("--turns", type=int, default=5, help="runs of each side, by turns")
-    parser.add_argument("--models", type=int, default=10, help="models of the night of several")
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        tasks = make_inputs(root, arguments.scale)
-        instances = sum(count for _, count in tasks.values())
-        size = sum(f.stat().st_size for f in root.rglob("*.json")) / 1e6
-        store = str(root / "store")
-        warm_up()
-        with worker_peaks() as children:
-            runs, plains = by_turns(root, arguments.turns)
-        seconds = {stage: median(run[stage] for run in runs) for stage in runs[0]}
-        plain = median(plains)
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        largest = max(children.values(), default=0.0)
-        ours = score_rates(root, str(root / "store-plain"))
-        reference = plain_scorer(root, tasks)
-        worst = compare(store, reference)
-        add_models(root, arguments.models)
-        nights, plain_nights = by_turns(root, 3)
-        night, plain_night = median(run["wall"] for run in nights), median(plain_nights)
-        night_server = median(run["Prefect server, CPU"] for run in nights)
-    counted = {m: sum(c for metric, c in tasks.values() if metric == m) for m in reference}
-    per_row = sum(reference[m][0] * counted[m] for m in reference)
-    lines = [
-        f"# One full model: {len(tasks)} tasks, {instances:,} instances, {size:.0f} MB of JSON",
-        "",
-        f"`python -m benchmarks.full_model --scale {arguments.scale}` on {os.cpu_count()} cores.",
-        "",
-        "| what | measured |",
-        "|---|---|",
-        *(f"| nightly: {stage} | {value:.1f} s |" for stage, value in seconds.items()),
-        f"| the same functions without Prefect | {plain:.1f} s |",
-        f"| orchestration share | {max(0.0, 1 - plain / seconds['wall']):.1%} |",
-        f"| orchestration, seconds | {seconds['wall'] - plain:.2f} s |",
-        f"| a night of {arguments.models} such models: wall, and without Prefect (medians of 3) "
-        f"| {night:.1f} s, {plain_night:.1f} s |",
-        f"| its Prefect server's CPU, of all cores' time | {night_server:.1f} s, "
-        f"{night_server / night / (os.cpu_count() or 1):.1%} |",
-        f"| orchestration share of that night | {max(0.0, 1 - plain_night / night):.1%} |",
-        f"| peak memory, flow process / largest child | {own:.2f} GB / {largest:.2f} GB |",
-        f"| instance rate of the whole run | {instances / seconds['wall']:,.0f} /s |",
-        f"| plain per-row scorer, one core, whole set (from its rates) | {per_row:.0f} s |",
-        f"| plain scorer's time / our score stage | {per_row / seconds['score']:.1f}x |",
-        f"| plain scorer's time / our whole run | {per_row / seconds['wall']:.1f}x |",
-        f"| largest difference of a task score | {worst:.1e} |",
-        "",
-        f"Medians of {arguments.turns} turns; the largest child is a worker or the Prefect server.",
-        "",
-        "| metric | ours, one process | plain loop, one process | ratio |",
-        "|---|---|---|---|",
-        *(
-            f"| {metric} | {1 / ours[metric]:,.0f} /s | {1 / reference[metric][0]:,.0f} /s "
-            f"| {reference[metric][0] / ours[metric]:.1f}x |"
-            for metric in ours
-        ),
-    ]
-    report = "\n".join(lines) + "\n"
-    print(report)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(report)
-
-
-def by_turns(root: Path, turns: int) -> tuple[list[dict[str, float]], list[float]]:
-    """Seconds under Prefect and without it, by turns, so that a busy moment hits both alike.
+def by_turns(root: Path, turns: int) -> tuple[dict[str, float], float]:
+    """Median seconds under Prefect, by stage, and without it; by turns, so that a busy moment hits both.
 
     One server lasts for all turns, as a scheduled night's does; it is stopped for the other side.
     """
@@ -402,7 +346,7 @@ def by_turns(root: Path, turns: int) -> tuple[list[dict[str, float]], list[float
             print(
                 f"turn {turn + 1}: {runs[-1]['wall']:.2f} s, plain {plains[-1]:.2f} s", flush=True
             )
-    return runs, plains
+    return {stage: median(run[stage] for run in runs) for stage in runs[0]}, median(plains)
 
 
 def compare(store: str, reference: dict[str, tuple[float, dict]]) -> float:
@@ -417,6 +361,118 @@ def compare(store: str, reference: dict[str, tuple[float, dict]]) -> float:
         for _, scores in reference.values()
         for task_id, value in scores.items()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one run of this benchmark found.
+
+    Attributes:
+        tasks: metric and instances by task id.
+        size: of all JSON files, in MB.
+        seconds: of the nightly flow, by stage.
+        plain: seconds of the same functions without Prefect.
+        own: peak memory of the flow's process in GB.
+        largest: that of its largest child.
+        ours: seconds an instance of our score stage, by metric.
+        reference: the same of the plain scorer, and its scores by task.
+        worst: the largest difference of a task score.
+        night: seconds of a night of several models, by stage.
+        plain_night: seconds of that night without Prefect.
+    """
+
+    tasks: dict[str, tuple[str, int]]
+    size: float
+    seconds: dict[str, float]
+    plain: float
+    own: float
+    largest: float
+    ours: dict[str, float]
+    reference: dict[str, tuple[float, dict]]
+    worst: float
+    night: dict[str, float]
+    plain_night: float
+
+
+def measure(root: Path, scale: float, turns: int, models: int) -> Measured:
+    """Measures one full model, then a night of several, in an empty folder."""
+    tasks = make_inputs(root, scale)
+    size = sum(f.stat().st_size for f in root.rglob("*.json")) / 1e6
+    warm_up()
+    with worker_peaks() as children:
+        seconds, plain = by_turns(root, turns)
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    ours = score_rates(root, str(root / "store-plain"))
+    reference = plain_scorer(root, tasks)
+    worst = compare(str(root / "store"), reference)
+    add_models(root, models)
+    night, plain_night = by_turns(root, 3)
+    return Measured(
+        tasks=tasks,
+        size=size,
+        seconds=seconds,
+        plain=plain,
+        own=own,
+        largest=max(children.values(), default=0.0),
+        ours=ours,
+        reference=reference,
+        worst=worst,
+        night=night,
+        plain_night=plain_night,
+    )
+
+
+def report(found: Measured, scale: float, turns: int, models: int) -> str:
+    """The tables as Markdown."""
+    instances = sum(count for _, count in found.tasks.values())
+    wall, night = found.seconds["wall"], found.night["wall"]
+    night_server = found.night["Prefect server, CPU"]
+    # The plain scorer is timed on a sample: its rates say what the whole set would take.
+    per_row = sum(found.reference[metric][0] * count for metric, count in found.tasks.values())
+    lines = [
+        f"# One full model: {len(found.tasks)} tasks, {instances:,} instances, {found.size:.0f} MB of JSON",
+        "",
+        f"`python -m benchmarks.full_model --scale {scale}` on {os.cpu_count()} cores.",
+        "",
+        "| what | measured |",
+        "|---|---|",
+        *(f"| nightly: {stage} | {value:.1f} s |" for stage, value in found.seconds.items()),
+        f"| the same functions without Prefect | {found.plain:.1f} s |",
+        f"| orchestration share | {max(0.0, 1 - found.plain / wall):.1%} |",
+        f"| orchestration, seconds | {wall - found.plain:.2f} s |",
+        f"| a night of {models} such models: wall, and without Prefect (medians of 3) "
+        f"| {night:.1f} s, {found.plain_night:.1f} s |",
+        f"| its Prefect server's CPU, of all cores' time | {night_server:.1f} s, "
+        f"{night_server / night / (os.cpu_count() or 1):.1%} |",
+        f"| orchestration share of that night | {max(0.0, 1 - found.plain_night / night):.1%} |",
+        f"| peak memory, flow process / largest child | {found.own:.2f} GB / {found.largest:.2f} GB |",
+        f"| instance rate of the whole run | {instances / wall:,.0f} /s |",
+        f"| plain per-row scorer, one core, whole set (from its rates) | {per_row:.0f} s |",
+        f"| plain scorer's time / our score stage | {per_row / found.seconds['score']:.1f}x |",
+        f"| plain scorer's time / our whole run | {per_row / wall:.1f}x |",
+        f"| largest difference of a task score | {found.worst:.1e} |",
+        "",
+        f"Medians of {turns} turns; the largest child is a worker or the Prefect server.",
+        "",
+        "| metric | ours, one process | plain loop, one process | ratio |",
+        "|---|---|---|---|",
+    ]
+    for metric, ours in found.ours.items():
+        loop, _ = found.reference[metric]
+        lines.append(f"| {metric} | {1 / ours:,.0f} /s | {1 / loop:,.0f} /s | {loop / ours:.1f}x |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
+    options.add_argument("--turns", type=int, default=5, help="runs of each side, by turns")
+    options.add_argument("--models", type=int, default=10, help="models of the night of several")
+    arguments = options.parse_args()
+    asked = (arguments.scale, arguments.turns, arguments.models)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), *asked)
+    tell(report(found, *asked), arguments.out)
 
 
 if __name__ == "__main__":

@@ -12,36 +12,31 @@ import os
 
 os.environ.setdefault("HYPOTHESIS_PROFILE", "long")
 
-import argparse
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
+from benchmarks.command import parser, tell
 from tests.fuzzing import TRIED
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=1, help="of the first round")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--minutes", type=float, default=10)
+    options.add_argument("--seed", type=int, default=1, help="of the first round")
+    arguments = options.parse_args()
     began = time.monotonic()
     rounds = 0
     always = ["-q", "-x", "--no-header", "--disable-warnings", "--timeout=0", "tests/test_fuzz.py"]
-    while time.monotonic() - began < 60 * options.minutes:
-        seed = options.seed + rounds
+    while time.monotonic() - began < 60 * arguments.minutes:
+        seed = arguments.seed + rounds
         chosen = ["-k", "not bombs and not pages and not database"] if rounds else []
         code = pytest.main([*always, f"--hypothesis-seed={seed}", *chosen])
         if code != 0:
             raise SystemExit(f"seed {seed} broke something, after {TRIED.total():,} inputs")
         rounds += 1
-    text = report(rounds, (time.monotonic() - began) / 60)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text)
+    tell(report(rounds, (time.monotonic() - began) / 60), arguments.out)
 
 
 def report(rounds: int, minutes: float) -> str:

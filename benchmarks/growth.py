@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.command import parser, tell
 from benchmarks.full_model import add_models, make_inputs, run_plainly, warm_up
 from benchmarks.memory import worker_peaks
 
@@ -110,18 +111,14 @@ def _line(size: int, instances: int, found: dict[str, float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--turns", type=int, default=2, help="runs of each point")
-    parser.add_argument("--out", type=Path, help="write the tables there as Markdown")
-    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--turns", type=int, default=2, help="runs of each point")
+    options.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.child:
         child(arguments.child, arguments.turns)
         return
-    text = report(arguments.turns)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    tell(report(arguments.turns), arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ in one process.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 import time
@@ -20,6 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.command import parser, tell
 from benchmarks.full_model import make_inputs
 from tasks.catalog import Catalogue, load_catalogue
 from tasks.ingest import finish, ingest_batch, plan
@@ -91,15 +91,11 @@ def report(scale: float, turns: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
-    parser.add_argument("--turns", type=int, default=3, help="runs of each side, by turns")
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
-    text = report(arguments.scale, arguments.turns)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    options = parser(__doc__)
+    options.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
+    options.add_argument("--turns", type=int, default=3, help="runs of each side, by turns")
+    arguments = options.parse_args()
+    tell(report(arguments.scale, arguments.turns), arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ boards, profiles and aggregations; pandas makes board A, corrected, modality_mea
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,6 +19,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
+from benchmarks.command import parser, tell
 from tasks.catalog import Catalogue, load_catalogue
 from tasks.schema import TASK_SCORE_SCHEMA
 from tasks.warehouse.models import SQL_FOLDER, in_order, load_models
@@ -148,15 +147,11 @@ def in_pandas(scores: Any, tasks: Any) -> tuple[float, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--models", type=int, default=1_000)
-    parser.add_argument("--turns", type=int, default=3, help="runs of each side, by turns")
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
-    text = report(arguments.models, arguments.turns)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    options = parser(__doc__)
+    options.add_argument("--models", type=int, default=1_000)
+    options.add_argument("--turns", type=int, default=3, help="runs of each side, by turns")
+    arguments = options.parse_args()
+    tell(report(arguments.models, arguments.turns), arguments.out)
 
 
 def report(models: int, turns: int) -> str:

@@ -25,7 +25,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["MALLOC_TRIM_THRESHOLD_"] = str(64 * 2**20)
 os.environ["MALLOC_MMAP_THRESHOLD_"] = str(32 * 2**20)
 
-import argparse
 import contextlib
 import io
 import itertools
@@ -48,6 +47,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from benchmarks.command import parser, tell
 from tasks.metrics import Batch, get_metric
 from tests import test_metrics_code as code
 from tests import test_metrics_corpus as corpus
@@ -1206,62 +1206,62 @@ def shown(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    parser.add_argument("--only", nargs="+", metavar="ID", help="measure these metrics alone")
-    parser.add_argument("--quick", action="store_true", help="a fifth of the instances, one turn")
-    parser.add_argument("--processes", type=int, default=0, help="score in so many as well")
-    arguments = parser.parse_args()
-    known = [metric_id for metric_ids, _ in _MAKERS for metric_id in metric_ids]
-    unknown = sorted(set(arguments.only or ()) - set(known))
-    if unknown:
-        parser.error(f"{unknown[0]} is not measured here; these are: {', '.join(known)}")
-    if _SET not in os.environ:
-        # The C library reads its part of the environment when a process starts: this one starts again.
-        command = [sys.executable, "-m", "benchmarks.metrics", *sys.argv[1:]]
-        os.execve(command[0], command, os.environ | {_SET: "1"})
-    chosen = set(arguments.only or known)
-    turns = 1 if arguments.quick else TURNS
+def turns_of(quick: bool) -> int:
+    return 1 if quick else TURNS
+
+
+def table(chosen: set[str], quick: bool, many: int) -> tuple[list[str], list[str]]:
+    """Measures; a row for each line, and the names of those below their target.
+
+    Args:
+        chosen: ids of the metrics to measure.
+        many: processes that score at the same time as well; 0 for none.
+    """
     rows, missed = [], []
-    many = arguments.processes
     # Forked from a fresh process: Polars does not survive a fork of this one.
     pool = ProcessPoolExecutor(many or 1, get_context("forkserver"))
     with tempfile.TemporaryDirectory() as folder, pool:
         list(pool.map(time.sleep, [1.0] * many))  # all of them are there before the first line
-        inputs = Inputs(Path(folder), arguments.quick)
-        for metric_ids, make in _MAKERS:
-            if chosen.isdisjoint(metric_ids):
-                continue
-            for line in make(inputs):
-                if line.metric not in chosen:
-                    continue
-                ours, loop, worst = measured(line, turns)
-                ratio, cells = loop / ours, ""
-                if many and isinstance(line.ours, Scored):
-                    rate = together(line, pool, many)
-                    ratio = rate * loop / line.instances
-                    cells = f" {shown(rate)} | {ratio:.1f}x |"
-                elif many:
-                    cells = " | |"
-                name = line.metric + (f" ({line.variant})" if line.variant else "")
-                rows.append(
-                    f"| {name} | {line.instances:,} | {shown(line.instances / ours)} "
-                    f"| {shown(line.instances / loop)} | {loop / ours:.1f}x | {line.what} "
-                    f"| {worst:.1e} |{cells}"
-                )
-                if ratio < TARGETS.get(line.variant or line.metric, 1.0):
-                    missed.append(name)
-                print(rows[-1], flush=True)
+        inputs = Inputs(Path(folder), quick)
+        lines = (
+            line
+            for metric_ids, make in _MAKERS
+            if not chosen.isdisjoint(metric_ids)
+            for line in make(inputs)
+            if line.metric in chosen
+        )
+        for line in lines:
+            ours, loop, worst = measured(line, turns_of(quick))
+            ratio, cells = loop / ours, ""
+            if many and isinstance(line.ours, Scored):
+                rate = together(line, pool, many)
+                ratio = rate * loop / line.instances
+                cells = f" {shown(rate)} | {ratio:.1f}x |"
+            elif many:
+                cells = " | |"
+            name = line.metric + (f" ({line.variant})" if line.variant else "")
+            rows.append(
+                f"| {name} | {line.instances:,} | {shown(line.instances / ours)} "
+                f"| {shown(line.instances / loop)} | {loop / ours:.1f}x | {line.what} "
+                f"| {worst:.1e} |{cells}"
+            )
+            if ratio < TARGETS.get(line.variant or line.metric, 1.0):
+                missed.append(name)
+            print(rows[-1], flush=True)
+    return rows, missed
+
+
+def report(rows: list[str], missed: list[str], quick: bool, many: int) -> str:
+    """What `table` found, as Markdown."""
     extra = f" {many} processes /s | ratio to one loop |" if many else ""
-    report = "\n".join(
+    return "\n".join(
         [
             "# Metrics against the plain library loop",
             "",
-            f"`python -m benchmarks.metrics{' --quick' if arguments.quick else ''}"
+            f"`python -m benchmarks.metrics{' --quick' if quick else ''}"
             f"{f' --processes {many}' if many else ''}`, one process, "
-            f"one thread, by turns, medians of {turns}. Structures are JSON documents and media are "
-            "files, on both sides; text and labels are columns on ours, lists in memory on the loop's, "
+            f"one thread, by turns, medians of {turns_of(quick)}. Structures are JSON documents and media "
+            "are files, on both sides; text and labels are columns on ours, lists in memory on the loop's, "
             "but for `columns`, where the loop starts from the same columns."
             + (
                 f" Last, {many} processes that score the batch each at the same time."
@@ -1276,10 +1276,25 @@ def main() -> None:
             f"Below the target: {', '.join(missed) or 'none'}.",
         ]
     )
-    print(report.splitlines()[-1])
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(report + "\n")
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--only", nargs="+", metavar="ID", help="measure these metrics alone")
+    options.add_argument("--quick", action="store_true", help="a fifth of the instances, one turn")
+    options.add_argument("--processes", type=int, default=0, help="score in so many as well")
+    arguments = options.parse_args()
+    known = [metric_id for metric_ids, _ in _MAKERS for metric_id in metric_ids]
+    unknown = sorted(set(arguments.only or ()) - set(known))
+    if unknown:
+        options.error(f"{unknown[0]} is not measured here; these are: {', '.join(known)}")
+    if _SET not in os.environ:
+        # The C library reads its part of the environment when a process starts: this one starts again.
+        command = [sys.executable, "-m", "benchmarks.metrics", *sys.argv[1:]]
+        os.execve(command[0], command, os.environ | {_SET: "1"})
+    quick, many = arguments.quick, arguments.processes
+    rows, missed = table(set(arguments.only or known), quick, many)
+    tell(report(rows, missed, quick, many), arguments.out)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ the benchmark's instances: a night without change reads no instance, whatever th
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.command import parser, tell
 from benchmarks.full_model import add_models, make_inputs, one_night, warm_up
 
 if TYPE_CHECKING:  # Prefect takes a second to load, and its settings come first
@@ -69,21 +69,17 @@ def measure(root: Path, models: int) -> str:
             "| night | scored | wall | the last one by stage |",
             "|---|---|---|---|",
             *lines,
-            "",
         ]
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--models", type=int, default=100)
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--models", type=int, default=100)
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report = measure(Path(folder), arguments.models)
-    print(report)
-    if arguments.out:
-        arguments.out.write_text(report)
+    tell(report, arguments.out)
 
 
 if __name__ == "__main__":

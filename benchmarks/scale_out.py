@@ -9,7 +9,6 @@ costs as a Prefect task run on the same cluster under prefect-dask's DaskTaskRun
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import socket
@@ -18,12 +17,14 @@ import sys
 import tempfile
 import time
 import urllib.request
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.command import parser, tell
 from benchmarks.full_model import TASKS, add_models, make_inputs, one_night, warm_up
 
 WORKERS = (1, 2)
@@ -204,26 +205,20 @@ def _task_runs(address: str | None) -> float:
     return many()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--scale", type=float, default=0.3, help="share of 325,800 instances")
-    parser.add_argument("--models", type=int, default=4)
-    parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="write the table there as Markdown")
-    arguments = parser.parse_args()
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    from flows.runtime import prefect_server
+def report(
+    arguments: Namespace,
+    instances: int,
+    overhead: dict[str, float],
+    wall: dict[tuple[str, str, int], float],
+) -> str:
+    """The tables as Markdown.
 
-    with tempfile.TemporaryDirectory() as folder, s3() as bucket, prefect_server():
-        root = Path(folder)
-        tasks = make_inputs(root, arguments.scale)
-        add_models(root, arguments.models)
-        warm_up()
-        first_night(root, str(root / "warm"), workers=2)
-        with cluster(root / "dask", 2) as address:
-            overhead = overheads(address)
-        wall = nights(root, arguments.turns, bucket)
-    instances = sum(count for _, count in tasks.values()) * arguments.models
+    Args:
+        arguments: of the command line.
+        instances: of all models.
+        overhead: as of `overheads`.
+        wall: as of `nights`.
+    """
     command = f"python -m benchmarks.scale_out --scale {arguments.scale}"
     lines = [
         f"# One night on 1 and 2 workers: {arguments.models} models, {instances:,} instances",
@@ -250,11 +245,29 @@ def main() -> None:
         "|---|---|",
         *(f"| {what} | {value:.2f} |" for what, value in overhead.items()),
     ]
-    report = "\n".join(lines) + "\n"
-    print(report)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(report)
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--scale", type=float, default=0.3, help="share of 325,800 instances")
+    options.add_argument("--models", type=int, default=4)
+    options.add_argument("--turns", type=int, default=2)
+    arguments = options.parse_args()
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    from flows.runtime import prefect_server
+
+    with tempfile.TemporaryDirectory() as folder, s3() as bucket, prefect_server():
+        root = Path(folder)
+        tasks = make_inputs(root, arguments.scale)
+        add_models(root, arguments.models)
+        warm_up()
+        first_night(root, str(root / "warm"), workers=2)
+        with cluster(root / "dask", 2) as address:
+            overhead = overheads(address)
+        wall = nights(root, arguments.turns, bucket)
+    instances = sum(count for _, count in tasks.values()) * arguments.models
+    tell(report(arguments, instances, overhead, wall), arguments.out)
 
 
 if __name__ == "__main__":

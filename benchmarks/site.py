@@ -9,7 +9,6 @@ weight is all that it reads, charts included.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import random
@@ -22,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.command import parser, tell
 from tasks.catalog import Catalogue, load_catalogue
 from tasks.report.past_results import import_past_results
 from tasks.report.site import Site, build_site
@@ -130,15 +130,11 @@ def measure(models: int, turns: int) -> list[str]:
 
 def main() -> None:
     """Measures, prints, and writes the page where --out says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", type=int, default=200)
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    text = "\n".join(measure(arguments.models, arguments.turns)) + "\n"
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+    options = parser(__doc__)
+    options.add_argument("--models", type=int, default=200)
+    options.add_argument("--turns", type=int, default=3)
+    arguments = options.parse_args()
+    tell("\n".join(measure(arguments.models, arguments.turns)), arguments.out)
 
 
 if __name__ == "__main__":
