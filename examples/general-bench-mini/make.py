@@ -10,7 +10,7 @@
 # ///
 """Makes the example anew: data set, catalogue with measured specialists, submissions.
 
-    uv run make.py [--only TASK_ID ...] [--out FOLDER]
+    uv run make.py [--only MAKER ...] [--out FOLDER]
 
 Everything is computed from data inside the packages named above, with fixed seeds. The same
 packages and Python give the same bytes. `--only` makes a part, for a look or a test.
@@ -18,76 +18,46 @@ packages and Python give the same bytes. `--only` makes a part, for a look or a 
 
 from __future__ import annotations
 
-import argparse
-import csv
-import gzip
-import io
-import json
-import shutil
-import tarfile
+import sys
 import time
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
+
+# packing.py and wheels.py serve all examples.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from mini.broken import broken
 from mini.core import Answer, Task
 from mini.figures import LOWER_IS_BETTER, figure
 from mini.generalists import GENERALISTS
+from packing import (
+    arguments,
+    catalogue_row,
+    cleared,
+    makers_in,
+    to_json,
+    write_catalogue,
+    write_files,
+    write_table,
+)
 
 HERE = Path(__file__).resolve().parent
-#: As in the pipeline's task table.
-COLUMNS = (
-    "task_id",
-    "modality",
-    "paradigm",
-    "title",
-    "short_title",
-    "aliases",
-    "skill",
-    "metric_id",
-    "unit",
-    "direction",
-    "specialist_raw",
-    "specialist_normalised",
-    "specialist_model",
-    "n_instances",
-    "source",
-    "note",
-)
 #: The envelope with task, skill and type; the others deliver the plain list.
 ENVELOPE = "nearest-neighbour"
-#: Delivered as one archive.
-ARCHIVED = "tuned-ensemble"
+#: Delivered as one archive; the others are folders.
+ARCHIVES = {"tuned-ensemble": ".tar.gz"}
 #: Numbers in predictions: as many decimals as the roughest reference has, and one more.
 DECIMALS = 2
-#: No clock in archives: the same content gives the same bytes.
-EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def all_makers() -> dict[str, Any]:
-    """Functions that make a task, by name; nothing is computed yet."""
     from mini import image, language, motion, space, speech
 
-    rooms = (image, motion, speech, space, language)
-    return {f"{r.__name__}.{f.__name__}": f for r in rooms for f in r.TASKS}
+    return makers_in(image, motion, speech, space, language)
 
 
-def to_json(value: Any, wide: bool = False) -> str:
-    """JSON with one instance a line, so that a changed instance is one changed line."""
-    if not isinstance(value, dict):
-        return "[\n" + ",\n".join(_line(item) for item in value) + "\n]\n"
-    head = {k: v for k, v in value.items() if k != "data"}
-    fields = "".join(f"{_line(k)}: {_line(v)},\n" for k, v in head.items())
-    return "{\n" + fields + '"data": ' + to_json(value["data"]).rstrip() + "\n}\n"
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def reference(task: Task, answer: Answer, accepted: list[str]) -> Any:
+def reference(answer: Answer, accepted: list[str]) -> Any:
     """An answer as annotations write it."""
     if isinstance(answer, frozenset):
         return ", ".join(sorted(answer))
@@ -105,7 +75,7 @@ def annotation(task: Task) -> dict[str, Any]:
         *folders, last = task.reference_path.split(".")
         for name in folders:
             at = at.setdefault(name, {})
-        at[last] = reference(task, example.answer, example.accepted)
+        at[last] = reference(example.answer, example.accepted)
         rows.append(row)
     return {"task": task.title, "type": task.type, "data": rows}
 
@@ -135,87 +105,38 @@ def submission(task: Task, model: str, answers: list[Answer]) -> Any:
     return rows
 
 
-def write_zip(path: Path, files: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, data in sorted(files.items()):
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), data, zipfile.ZIP_DEFLATED)
-
-
-def write_tar_gz(path: Path, files: dict[str, bytes]) -> None:
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, data in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
-        packed.write(plain.getvalue())
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
-def catalogue_row(task: Task) -> dict[str, Any]:
-    """The task with its specialist, fitted and measured here."""
+def measured_row(task: Task) -> dict[str, Any]:
+    """The task's row in the catalogue, with its specialist fitted and measured here."""
     answers = rounded(task.specialist(task.train, task.test))
-    return {
-        "task_id": task.task_id,
-        "modality": task.modality,
-        "paradigm": task.paradigm,
-        "title": task.title,
-        "short_title": task.short_title,
-        "skill": task.skill,
-        "metric_id": task.metric,
-        "unit": task.unit,
-        "direction": "lower" if task.metric in LOWER_IS_BETTER else "higher",
-        "specialist_raw": figure(task.metric, task.unit, answers, task.test),
-        "specialist_model": task.specialist_name,
-        "n_instances": len(task.test),
-        "source": task.source,
-        "note": task.note,
-    }
+    return catalogue_row(
+        task,
+        direction="lower" if task.metric in LOWER_IS_BETTER else "higher",
+        specialist_raw=figure(task.metric, task.unit, answers, task.test),
+        specialist_model=task.specialist_name,
+        n_instances=len(task.test),
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--only", nargs="+", default=[], help="makers, e.g. mini.image.digit_recognition"
-    )
-    parser.add_argument("--out", type=Path, default=HERE, help="where to write")
-    options = parser.parse_args()
     makers = all_makers()
-    if unknown := set(options.only) - set(makers):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(makers)}")
-    chosen = [makers[name] for name in options.only or makers]
+    options = arguments(__doc__, makers, HERE)
     # scikit-learn warns of labels that a fold lacks; the learners cope with it.
     warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
 
-    dataset, submissions, broken_submissions = (
-        options.out / name for name in ("dataset", "submissions", "submissions-broken")
+    dataset, submissions, broken_submissions = cleared(
+        options.out, "dataset", "submissions", "submissions-broken"
     )
-    for folder in (dataset, submissions, broken_submissions):
-        shutil.rmtree(folder, ignore_errors=True)
     catalogue: list[dict[str, Any]] = []
     measured: list[tuple[str, str, str, float]] = []
     delivered: dict[str, dict[str, bytes]] = {model: {} for model in GENERALISTS}
-    for make in chosen:
+    for make in (makers[name] for name in options.only or makers):
         begin = time.perf_counter()
         task = make()
         files = {"annotation.json": to_json(annotation(task)).encode()}
         for example in task.test:
             files |= example.media
-        if task.zipped:
-            inside = {f"{task.folder}/{name}": data for name, data in files.items()}
-            write_zip(dataset / f"{task.path}.zip", inside)
-        else:
-            write_files(dataset / task.path, files)
-        row = catalogue_row(task)
+        write_files(dataset / task.path, files, ".zip" if task.zipped else "")
+        row = measured_row(task)
         catalogue.append(row)
         figures = []
         for model, (predict, modalities) in GENERALISTS.items():
@@ -234,21 +155,12 @@ def main() -> None:
             flush=True,
         )
     for model, files in delivered.items():
-        if model == ARCHIVED:
-            inside = {f"{model}/{name}": data for name, data in files.items()}
-            write_tar_gz(submissions / f"{model}.tar.gz", inside)
-        else:
-            write_files(submissions / model, files)
+        write_files(submissions / model, files, ARCHIVES.get(model, ""))
     if not options.only:
         write_files(broken_submissions / "broken-model", broken(delivered[ENVELOPE]))
-    with open(options.out / "measured.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(
-            [("model", "task_id", "metric_id", "score"), *sorted(measured)]
-        )
-    with open(options.out / "catalogue.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(catalogue, key=lambda row: row["task_id"]))
+    header = ("model", "task_id", "metric_id", "score")
+    write_table(options.out / "measured.csv", header, sorted(measured))
+    write_catalogue(options.out / "catalogue.csv", catalogue)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,8 @@ class Instance:
 
 
 Instances = Sequence[Instance]
+#: The input that delivers a view, and its files: from the instance's name, the view and the prompt.
+Show = Callable[[str, Any, str], tuple[dict[str, Any], dict[str, bytes]]]
 #: Answers to all instances, already as exact as they are delivered.
 Predict = Callable[[Instances], list[Any]]
 Figure = Callable[[list[Any], list[Any]], float]
@@ -94,6 +96,14 @@ class Task:
     @property
     def path(self) -> str:
         return f"{self.modality}/{self.paradigm}/{self.folder}"
+
+
+def asked(prompt: str, show: Show, made: Iterable[tuple[Any, Any]]) -> list[Instance]:
+    """Numbered instances of views and their truths that all ask the same."""
+    return [
+        Instance(view, truth, *show(f"{number:03d}", view, prompt))
+        for number, (view, truth) in enumerate(made, 1)
+    ]
 
 
 def rng(name: str) -> np.random.Generator:

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from . import figures
 from .codec import as_is, in_file, npy, png, rle
-from .core import SEED, Instance, Instances, Method, Predict, Task, Written, each, rng
+from .core import SEED, Instance, Instances, Method, Predict, Task, Written, asked, each, rng
 from .pixels import SOLID, PixelClassifier, boosting, box, forest, ink, parts, place
 from .sources import DIGITS, PAGE, PHOTOGRAPHS, TEXTURES, crops, digits, photo, texture
 
@@ -122,10 +122,8 @@ def digit_detection() -> Task:
         corners = [[x, y, x + w, y + h] for x, y, w, h in (o["bbox"] for o in value)]
         return {"boxes": corners, "scores": [o["score"] for o in value]}, {}
 
-    instances = []
-    for k, (image, masks) in enumerate(_scenes("test", "detection", 40), 1):
-        shown = _picture(f"{k:03d}", image, "Where are handwritten digits?")
-        instances.append(Instance(image, [{"bbox": box(m)} for m in masks], *shown))
+    scenes = _scenes("test", "detection", 40)
+    made = ((image, [{"bbox": box(m)} for m in masks]) for image, masks in scenes)
     return Task(
         title="Handwritten Digit Detection",
         short_title="Digit Detect",
@@ -135,7 +133,7 @@ def digit_detection() -> Task:
         type="object detection",
         skill="Object Detection",
         metric="ap50",
-        instances=instances,
+        instances=asked("Where are handwritten digits?", _picture, made),
         write=as_is,
         methods=(
             Method("fixed threshold, connected components", boxes(_bright)),
@@ -158,10 +156,8 @@ def digit_segmentation() -> Task:
             lambda image: [{"segmentation": rle(m), "score": round(s, 6)} for m, s in find(image)]
         )
 
-    instances = []
-    for k, (image, found) in enumerate(_scenes("test", "segmentation", 40), 1):
-        shown = _picture(f"{k:03d}", image, "Segment each handwritten digit.")
-        instances.append(Instance(image, [{"segmentation": rle(m)} for m in found], *shown))
+    scenes = _scenes("test", "segmentation", 40)
+    made = ((image, [{"segmentation": rle(m)} for m in found]) for image, found in scenes)
     return Task(
         title="Handwritten Digit Instance Segmentation",
         short_title="Digit Inst Seg",
@@ -171,7 +167,7 @@ def digit_segmentation() -> Task:
         type="instance segmentation",
         skill="Instance Segmentation",
         metric="ap",
-        instances=instances,
+        instances=asked("Segment each handwritten digit.", _picture, made),
         write=as_is,
         methods=(
             Method("fixed threshold, connected components", masks(_bright)),
@@ -248,11 +244,7 @@ def texture_segmentation() -> Task:
     trees = PixelClassifier(forest(), images[:20], labels[:20])
     boosted = PixelClassifier(boosting(), images, labels)
     random = rng("texture test")
-    instances = []
-    for k in range(1, 31):
-        image, truth = _mosaic("test", random, 48)
-        shown = _picture(f"{k:03d}", image, "1 brick, 2 grass, 3 gravel: label each pixel.")
-        instances.append(Instance(image, truth, *shown))
+    prompt = "1 brick, 2 grass, 3 gravel: label each pixel."
     return Task(
         title="Texture Segmentation",
         short_title="Texture Seg",
@@ -262,7 +254,7 @@ def texture_segmentation() -> Task:
         type="semantic segmentation",
         skill="Semantic Segmentation",
         metric="miou",
-        instances=instances,
+        instances=asked(prompt, _picture, (_mosaic("test", random, 48) for _ in range(30))),
         write=in_file("labels", ".png", png),
         write_truth=in_file("references", ".png", png),
         methods=(
@@ -343,11 +335,7 @@ def panoptic_segmentation() -> Task:
         return [{"category_id": int(i) // 1000, "segmentation": rle(value == i)} for i in ids], {}
 
     random = rng("panoptic test")
-    instances = []
-    for k in range(1, 25):
-        image, truth = _desk("test", random)
-        shown = _picture(f"{k:03d}", image, "1 brick, 2 grass, 3 gravel, 10 each digit.")
-        instances.append(Instance(image, truth, *shown))
+    prompt = "1 brick, 2 grass, 3 gravel, 10 each digit."
     return Task(
         title="Panoptic Texture and Digit Segmentation",
         short_title="Panoptic Seg",
@@ -357,7 +345,7 @@ def panoptic_segmentation() -> Task:
         type="panoptic segmentation",
         skill="Panoptic Segmentation",
         metric="pq",
-        instances=instances,
+        instances=asked(prompt, _picture, (_desk("test", random) for _ in range(24))),
         write=in_file("maps", ".png", png),
         write_truth=coloured("references"),
         methods=(
@@ -418,10 +406,6 @@ def ink_segmentation() -> Task:
     def classified(model: PixelClassifier) -> Predict:
         return each(lambda image: model.probabilities(image)[..., 1] > 0.5)
 
-    instances = []
-    for k, (image, truth) in enumerate(notes("test", 30), 1):
-        shown = _picture(f"{k:03d}", image, "Segment the handwriting, not the print.")
-        instances.append(Instance(image, truth, *shown))
     return Task(
         title="Handwriting Ink Segmentation",
         short_title="Ink Seg",
@@ -431,7 +415,7 @@ def ink_segmentation() -> Task:
         type="segmentation",
         skill="Semantic Segmentation",
         metric="dice",
-        instances=instances,
+        instances=asked("Segment the handwriting, not the print.", _picture, notes("test", 30)),
         write=in_file("masks", ".png", lambda m: png(m.astype(np.uint8) * 255)),
         write_truth=in_file("references", ".png", lambda m: png(m.astype(np.uint8) * 255)),
         methods=(
@@ -454,12 +438,8 @@ def denoising() -> Task:
     from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
     random = rng("denoising")
-    instances = []
-    for k, piece in enumerate(crops(TEST_PHOTOS, 48, 20, random), 1):
-        clean = _byte(piece)
-        noisy = _byte(piece + random.normal(scale=20, size=piece.shape))
-        shown = _picture(f"{k:03d}", noisy, "Remove the noise.")
-        instances.append(Instance(noisy, clean, *shown))
+    pieces = crops(TEST_PHOTOS, 48, 20, random)
+    made = ((_byte(p + random.normal(scale=20, size=p.shape)), _byte(p)) for p in pieces)
     return Task(
         title="Photograph Denoising",
         short_title="Denoise",
@@ -470,7 +450,7 @@ def denoising() -> Task:
         skill="Image Restoration",
         metric="psnr",
         unit="decibel",
-        instances=instances,
+        instances=asked("Remove the noise.", _picture, made),
         write=in_file("images", ".png", png),
         write_truth=in_file("references", ".png", png),
         methods=(
@@ -507,11 +487,10 @@ def deblurring() -> Task:
     steps = np.arange(-4, 5)
     psf = np.exp(-(steps[:, None] ** 2 + steps[None] ** 2) / (2 * 1.6**2))
     psf /= psf.sum()
-    instances = []
-    for k, piece in enumerate(crops(TEST_PHOTOS, 64, 20, random), 1):
+
+    def blurred(piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         soft = ndimage.gaussian_filter(piece, 1.6) + random.normal(scale=1.0, size=piece.shape)
-        shown = _picture(f"{k:03d}", _byte(soft), "Sharpen; the blur is a Gaussian of 1.6 pixels.")
-        instances.append(Instance(_byte(soft), _byte(piece), *shown))
+        return _byte(soft), _byte(piece)
 
     def padded(restore: Callable[[np.ndarray], np.ndarray]) -> Predict:
         """Restores with a mirrored margin, so that the edges do not ring."""
@@ -519,6 +498,7 @@ def deblurring() -> Task:
             lambda i: _byte(255 * restore(np.pad(i / 255, 16, mode="reflect"))[16:-16, 16:-16])
         )
 
+    prompt = "Sharpen; the blur is a Gaussian of 1.6 pixels."
     return Task(
         title="Photograph Deblurring",
         short_title="Deblur",
@@ -529,7 +509,7 @@ def deblurring() -> Task:
         skill="Image Restoration",
         metric="ms_ssim",
         unit="raw",
-        instances=instances,
+        instances=asked(prompt, _picture, map(blurred, crops(TEST_PHOTOS, 64, 20, random))),
         write=in_file("images", ".png", png),
         write_truth=in_file("references", ".png", png),
         methods=(

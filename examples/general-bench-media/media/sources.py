@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import re
-from pathlib import Path
 
 import numpy as np
+from wheels import series
 
 DIGITS = "scikit-learn digits"
 PHOTOGRAPHS = "scikit-image photographs"
@@ -17,13 +15,6 @@ HORSE = "scikit-image horse"
 STEREO = "Middlebury motorcycle"
 VOWELS = "JapaneseVowels"
 TERRAIN = "Jacksboro fault elevation"
-
-
-def _package_file(package: str, *parts: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"package {package} is not installed; see the header of make.py")
-    return Path(spec.submodule_search_locations[0], *parts)
 
 
 @functools.cache
@@ -80,20 +71,5 @@ def stereo() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @functools.cache
 def utterances(split: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Cepstra (frames, 12) of vowels and the numbers 1 to 9 of their speakers."""
-    name = f"JapaneseVowels_{split}.ts"
-    text = _package_file("sktime", "datasets", "data", "JapaneseVowels", name).read_text("utf-8")
-    body = re.split(r"(?i)^@data\s*$", text, maxsplit=1, flags=re.MULTILINE)[1]
-    arrays, labels = [], []
-    for line in filter(None, map(str.strip, body.splitlines())):
-        *channels, label = line.split(":")
-        columns = [[float(v) for v in c.split(",") if v not in ("?", "NaN")] for c in channels]
-        arrays.append(np.array(columns).T.astype(np.float16))
-        labels.append(int(label))
-    return arrays, np.array(labels)
-
-
-def elevation() -> np.ndarray:
-    """Elevation in metres around the Jacksboro fault, (344, 403)."""
-    path = _package_file("matplotlib", "mpl-data", "sample_data", "jacksboro_fault_dem.npz")
-    with np.load(path, allow_pickle=False) as data:
-        return data["elevation"].astype(float)
+    arrays, speakers = series("JapaneseVowels", split)
+    return [array.astype(np.float16) for array in arrays], np.array(speakers, dtype=int)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from wheels import elevation
 
 from . import figures
 from .codec import in_file, npy, npz, ply, png, xyz
 from .core import Instance, Method, Predict, Task, Written, each, rng
-from .sources import STEREO, TERRAIN, elevation, stereo
+from .sources import STEREO, TERRAIN, stereo
 
 
 def stereo_disparity() -> Task:

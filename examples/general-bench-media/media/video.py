@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from . import figures
 from .codec import as_is, flo, in_file, in_frames, npy, png, strip
-from .core import Instance, Method, Predict, Task, Written, each, rng, rounded
+from .core import Instance, Method, Predict, Task, Written, asked, each, rng, rounded
 from .image import TEST_PHOTOS, TRAIN_PHOTOS, _byte
 from .pixels import SOLID, PixelClassifier, boosting, box, forest, ink, parts
 from .sources import DIGITS, HORSE, PHOTOGRAPHS, crops, digits, photo, texture
@@ -228,11 +228,7 @@ def digit_grounding() -> Task:
         return [{"frame": k, "box": b} for k, b in value.items()], {}
 
     random = rng("grounding test")
-    instances = []
-    for k in range(1, 21):
-        film, truth = _appearing("test", random)
-        shown = _film(f"{k:03d}", film, "When and where is a handwritten digit?")
-        instances.append(Instance(film, truth, *shown))
+    prompt = "When and where is a handwritten digit?"
     return Task(
         title="Handwritten Digit Grounding",
         short_title="Digit Ground",
@@ -242,7 +238,7 @@ def digit_grounding() -> Task:
         type="spatio-temporal grounding",
         skill="Video Grounding",
         metric="m_viou",
-        instances=instances,
+        instances=asked(prompt, _film, (_appearing("test", random) for _ in range(20))),
         write=by_frame,
         write_truth=tube,
         methods=(
@@ -313,11 +309,7 @@ def camouflaged_horses() -> Task:
         return stretched(np.stack(solid).astype(float))
 
     random = rng("camouflage")
-    instances = []
-    for k in range(1, 13):
-        frames_shown, masks = film(random)
-        shown = _film(f"{k:03d}", frames_shown, "Segment the animal in each frame.")
-        instances.append(Instance(frames_shown, masks, *shown))
+    made = (film(random) for _ in range(12))
     return Task(
         title="Camouflaged Horse Segmentation",
         short_title="Camouflage Seg",
@@ -327,7 +319,7 @@ def camouflaged_horses() -> Task:
         type="video camouflaged object segmentation",
         skill="Video Segmentation",
         metric="structure_measure",
-        instances=instances,
+        instances=asked("Segment the animal in each frame.", _film, made),
         write=in_frames("maps"),
         write_truth=in_frames("references"),
         methods=(
@@ -356,8 +348,8 @@ def optical_flow() -> Task:
 
     random = rng("flow")
     size, margin = 32, 8
-    instances = []
-    for k, piece in enumerate(crops(TEST_PHOTOS, size + 2 * margin, 20, random), 1):
+
+    def bent_film(piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         whole = random.uniform(-1.5, 1.5, 2)
         bent = ndimage.gaussian_filter(random.normal(size=(size, size, 2)), (7, 7, 0)) * 25
         truth = (whole + bent).clip(-6, 6).astype(np.float16)
@@ -372,7 +364,7 @@ def optical_flow() -> Task:
                 ]
             )
         )
-        instances.append(Instance(film, truth, *_film(f"{k:03d}", film, "Estimate the flow.")))
+        return film, truth
 
     def dense(method: Any, **options: Any) -> Predict:
         def answer(film: np.ndarray) -> np.ndarray:
@@ -386,6 +378,7 @@ def optical_flow() -> Task:
         moved, *_ = phase_cross_correlation(film[0], film[1], upsample_factor=10)
         return np.full((size, size, 2), -moved[::-1], dtype=np.float16)
 
+    pieces = crops(TEST_PHOTOS, size + 2 * margin, 20, random)
     return Task(
         title="Optical Flow Estimation",
         short_title="Flow",
@@ -397,7 +390,7 @@ def optical_flow() -> Task:
         metric="epe",
         unit="raw",
         direction="lower",
-        instances=instances,
+        instances=asked("Estimate the flow.", _film, map(bent_film, pieces)),
         write=in_file("flows", ".npy", npy),
         write_truth=in_file("references", ".npy", npy),
         methods=(
@@ -428,12 +421,8 @@ def video_denoising() -> Task:
     from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
     random = rng("video denoising")
-    instances = []
-    for k in range(1, 13):
-        film = _pan(random, TEST_PHOTOS, 5, 36)
-        noisy = _byte(film + random.normal(scale=20, size=film.shape))
-        shown = _film(f"{k:03d}", noisy, "Remove the noise.")
-        instances.append(Instance(noisy, _byte(film), *shown))
+    films = (_pan(random, TEST_PHOTOS, 5, 36) for _ in range(12))
+    made = ((_byte(f + random.normal(scale=20, size=f.shape)), _byte(f)) for f in films)
     return Task(
         title="Video Denoising",
         short_title="Video Denoise",
@@ -444,7 +433,7 @@ def video_denoising() -> Task:
         skill="Video Restoration",
         metric="psnr",
         unit="decibel",
-        instances=instances,
+        instances=asked("Remove the noise.", _film, made),
         write=in_frames("films"),
         write_truth=in_frames("references"),
         methods=(
@@ -482,11 +471,8 @@ def frame_interpolation() -> Task:
     from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
     random = rng("interpolation")
-    instances = []
-    for k in range(1, 21):
-        film = _byte(_pan(random, TEST_PHOTOS, 3, 48))
-        shown = _film(f"{k:03d}", film[[0, 2]], "Draw the frame between the two.")
-        instances.append(Instance(film[[0, 2]], film[1], *shown))
+    films = (_byte(_pan(random, TEST_PHOTOS, 3, 48)) for _ in range(20))
+    made = ((film[[0, 2]], film[1]) for film in films)
 
     def warped(method: Any, **options: Any) -> Predict:
         """Both frames warped half of the way along the flow between them."""
@@ -513,7 +499,7 @@ def frame_interpolation() -> Task:
         skill="Video Generation",
         metric="ms_ssim",
         unit="raw",
-        instances=instances,
+        instances=asked("Draw the frame between the two.", _film, made),
         write=in_file("frames", ".png", png),
         write_truth=in_file("references", ".png", png),
         methods=(

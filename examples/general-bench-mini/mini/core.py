@@ -107,6 +107,14 @@ def sample(items: Sequence[Any], count: int, name: str) -> list[Any]:
     return [items[i] for i in sorted(order)]
 
 
+def train_and_test(
+    make: Callable[..., Example], read: Callable[[str], Sequence[Any]], count: int, name: str
+) -> tuple[list[Example], list[Example]]:
+    """Examples of all that `read` has of the split TRAIN, and of `count` of the split TEST."""
+    train, test = (list(zip(*read(split), strict=True)) for split in ("TRAIN", "TEST"))
+    return [make(*item) for item in train], [make(*item) for item in sample(test, count, name)]
+
+
 def numbers(values: Any, decimals: int = 2) -> list[float]:
     """A flat list of rounded numbers, as JSON shows them; whole numbers stay whole."""
     rounded = np.round(np.asarray(values, dtype=float).ravel(), decimals)
@@ -125,6 +133,31 @@ def matrix(examples: Examples) -> np.ndarray:
     return np.stack([np.asarray(e.view, dtype=float) for e in examples])
 
 
+def texts(examples: Examples) -> list[str]:
+    """The views of examples as text."""
+    return [str(e.view) for e in examples]
+
+
 def targets(examples: Examples) -> np.ndarray:
     """The numeric answers of examples, one row each."""
     return np.array([e.answer for e in examples], dtype=float)
+
+
+def classifier(fit: Callable[[Any, list], Any], rows: Callable[[Examples], Any]) -> Specialist:
+    """A specialist for labels: a model that `fit` makes, reading what `rows` makes of examples."""
+
+    def specialist(train: Examples, test: Examples) -> list[Answer]:
+        model = fit(rows(train), [e.answer for e in train])
+        return list(map(str, model.predict(rows(test))))
+
+    return specialist
+
+
+def regressor(model: Any, guess: Callable[[Examples], Any] = lambda _: 0.0) -> Specialist:
+    """A specialist for numbers: a model that reads the views and corrects a simple guess, if any."""
+
+    def specialist(train: Examples, test: Examples) -> list[Answer]:
+        model.fit(matrix(train), targets(train) - guess(train))
+        return (model.predict(matrix(test)) + guess(test)).tolist()
+
+    return specialist

@@ -22,7 +22,7 @@ from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 from sklearn.svm import SVC
 
-from .core import SEED, Answer, Examples, Task, targets
+from .core import SEED, Answer, Examples, Task, matrix, targets, texts
 
 #: Numbers or text of the training and test split as rows that scikit-learn takes.
 Rows = tuple[object, object]
@@ -53,11 +53,9 @@ def _text_features(kinds: str) -> FeatureUnion:
 
 def _rows(task: Task, test: Examples, kinds: str = "characters+words") -> Rows:
     if _is_text(task):
-        features = _text_features(kinds).fit([str(e.view) for e in task.train])
-        return tuple(
-            features.transform([str(e.view) for e in split]) for split in (task.train, test)
-        )
-    views = [np.stack([np.asarray(e.view, float) for e in split]) for split in (task.train, test)]
+        features = _text_features(kinds).fit(texts(task.train))
+        return tuple(features.transform(texts(split)) for split in (task.train, test))
+    views = [matrix(split) for split in (task.train, test)]
     scaler = StandardScaler().fit(views[0])
     return tuple(scaler.transform(v) for v in views)
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from .core import Answer, Example, Examples, Task, matrix, numbers, rng, sample, targets
+from .core import Answer, Example, Examples, Task, classifier, matrix, numbers, rng, sample, targets
 
 DIGITS = "scikit-learn digits"
 TEXTURES = "scikit-image textures"
@@ -61,10 +61,6 @@ def digit_recognition() -> Task:
     chosen = sample(range(len(test_images)), 120, "digits")
     test = [example(k + 1, test_images[i], test_labels[i], True) for k, i in enumerate(chosen)]
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        model = tuned_svc(matrix(train), [e.answer for e in train])
-        return list(map(str, model.predict(matrix(test))))
-
     return Task(
         title="Handwritten Digit Recognition",
         short_title="Digit Recog",
@@ -79,7 +75,7 @@ def digit_recognition() -> Task:
         reference_path="output.answer",
         train=train,
         test=test,
-        specialist=specialist,
+        specialist=classifier(tuned_svc, matrix),
         specialist_name="RBF support vector classifier, grid search",
         source=DIGITS,
     )
@@ -163,19 +159,15 @@ def texture_recognition() -> Task:
             for k, i in enumerate(order, 1)
         ]
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        def features(examples: Examples) -> np.ndarray:
-            rows = []
-            for e in examples:
-                patch = np.asarray(e.view).reshape(16, 16)
-                pattern = local_binary_pattern(patch.astype(np.uint8), 8, 1, "uniform")
-                histogram = np.bincount(pattern.astype(int).ravel(), minlength=10) / pattern.size
-                steps = [np.abs(np.diff(patch, n=n, axis=a)).mean() for n in (1, 2) for a in (0, 1)]
-                rows.append([*histogram, *steps, *np.percentile(patch, [5, 25, 50, 75, 95])])
-            return np.array(rows)
-
-        model = tuned_svc(features(train), [e.answer for e in train])
-        return list(map(str, model.predict(features(test))))
+    def features(examples: Examples) -> np.ndarray:
+        rows = []
+        for e in examples:
+            patch = np.asarray(e.view).reshape(16, 16)
+            pattern = local_binary_pattern(patch.astype(np.uint8), 8, 1, "uniform")
+            histogram = np.bincount(pattern.astype(int).ravel(), minlength=10) / pattern.size
+            steps = [np.abs(np.diff(patch, n=n, axis=a)).mean() for n in (1, 2) for a in (0, 1)]
+            rows.append([*histogram, *steps, *np.percentile(patch, [5, 25, 50, 75, 95])])
+        return np.array(rows)
 
     return Task(
         title="Texture Recognition",
@@ -191,7 +183,7 @@ def texture_recognition() -> Task:
         reference_path="output.answer",
         train=patches("train", 100),
         test=patches("test", 30),
-        specialist=specialist,
+        specialist=classifier(tuned_svc, features),
         specialist_name="local binary patterns, grey steps and a tuned support vector classifier",
         source=TEXTURES,
         note="training patches from the left part of each photograph, test patches from the right",

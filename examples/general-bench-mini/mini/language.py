@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import wheels
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
@@ -22,7 +23,19 @@ from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 from sklearn.svm import LinearSVC
 
 from . import sources
-from .core import Answer, Example, Examples, Task, matrix, numbers, rng, sample, targets
+from .core import (
+    Answer,
+    Example,
+    Examples,
+    Task,
+    classifier,
+    matrix,
+    numbers,
+    rng,
+    sample,
+    targets,
+    texts,
+)
 
 CLDR = "CLDR through Babel"
 STDLIB = "Python standard library"
@@ -105,16 +118,16 @@ def currency_question() -> Task:
         """Links a place to a currency of the same root, else to its neighbours' currency."""
         known = sorted(set(Locale("en").currencies.values()))
         known = [k for k in known if not re.search(r"\(|\d|Unit|Gold|Silver", k)]
-        words = LogisticRegression(C=30, max_iter=2000)
-        vectors = TfidfVectorizer(token_pattern=r"[\w/]+")
-        words.fit(vectors.fit_transform([str(e.view) for e in train]), [e.answer for e in train])
-        fallback = words.predict(vectors.transform([str(e.view) for e in test]))
+        words = make_pipeline(
+            TfidfVectorizer(token_pattern=r"[\w/]+"), LogisticRegression(C=30, max_iter=2000)
+        )
+        fallback = classifier(words.fit, texts)(train, test)
         last = Counter(str(e.answer).split()[-1] for e in train)
         answers: list[Answer] = []
         for example, other in zip(test, fallback, strict=True):
             root = example.hint["name"].split()[-1].casefold()[:5]
             linked = [k for k in known if k.casefold().startswith(root)]
-            answers.append(max(linked, key=lambda k: last[k.split()[-1]]) if linked else str(other))
+            answers.append(max(linked, key=lambda k: last[k.split()[-1]]) if linked else other)
         return answers
 
     return _task(
@@ -153,10 +166,10 @@ def official_languages() -> Task:
         coder = MultiLabelBinarizer()
         model = OneVsRestClassifier(LinearSVC(C=1.0))
         model.fit(
-            vectors.fit_transform([str(e.view) for e in train]),
+            vectors.fit_transform(texts(train)),
             coder.fit_transform([e.answer for e in train]),
         )
-        margins = model.decision_function(vectors.transform([str(e.view) for e in test]))
+        margins = model.decision_function(vectors.transform(texts(test)))
         names = np.array(coder.classes_)
         return [frozenset(names[(row > -0.3) | (row == row.max())].tolist()) for row in margins]
 
@@ -303,6 +316,20 @@ def module_choice() -> Task:
     )
 
 
+def _of_functions(
+    make: Callable[[sources.Function], Example | None], count: int, name: str
+) -> tuple[list[Example], list[Example]]:
+    """Training and test examples of the functions from which `make` makes one."""
+    return _split([e for e in map(make, sources.functions()) if e], count, name)
+
+
+def _likeness(train: Examples) -> Callable[[Examples], np.ndarray]:
+    """How like examples are to those of the training split by their words, (examples, train)."""
+    vectors = TfidfVectorizer(token_pattern=r"[A-Za-z]{2,}", sublinear_tf=True)
+    rows = vectors.fit_transform(texts(train))
+    return lambda examples: cosine_similarity(vectors.transform(texts(examples)), rows)
+
+
 def _spaced(name: str) -> str:
     """A function's name as words: `getDefaultValue`, `get_default` -> `get default`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|_+", " ", name).strip().lower()
@@ -314,12 +341,11 @@ def _ranked(
     candidates: Callable[[Example, list[str]], list[str]],
 ) -> list[Answer]:
     """Picks, among a task's candidates, the one whose overlap with the answer is predicted best."""
-    vectors = TfidfVectorizer(token_pattern=r"[A-Za-z]{2,}", sublinear_tf=True)
-    rows = vectors.fit_transform([str(e.view) for e in train])
+    likeness = _likeness(train)
     answers = np.array([str(e.answer) for e in train])
 
     def offers(examples: Examples, own: bool) -> list[tuple[list[str], np.ndarray]]:
-        found = cosine_similarity(vectors.transform([str(e.view) for e in examples]), rows)
+        found = likeness(examples)
         if own:
             np.fill_diagonal(found, -1)
         result = []
@@ -364,8 +390,7 @@ def docstring_summary() -> Task:
         document = f"{function.name}({', '.join(function.parameters)})\n{rest}"
         return Example({"document": document}, document, summary, hint=(function.name, rest))
 
-    examples = [e for e in map(make, sources.functions()) if e]
-    train, test = _split(examples, 80, "summary")
+    train, test = _of_functions(make, 80, "summary")
 
     def specialist(train: Examples, test: Examples) -> list[Answer]:
         def candidates(example: Example, near: list[str]) -> list[str]:
@@ -405,8 +430,7 @@ def code_explanation() -> Task:
         view = f"{_spaced(function.name)}\n{code}"
         return Example({"code": code}, view, sentence, hint=function.name)
 
-    examples = [e for e in map(make, sources.functions()) if e]
-    train, test = _split(examples, 80, "explanation")
+    train, test = _of_functions(make, 80, "explanation")
 
     def specialist(train: Examples, test: Examples) -> list[Answer]:
         def candidates(example: Example, near: list[str]) -> list[str]:
@@ -442,8 +466,7 @@ def code_comment() -> Task:
         row = {"input": {"module": function.module, "signature": function.signature}}
         return Example(row, head, " ".join(words), hint=function)
 
-    examples = [e for e in map(make, sources.functions()) if e]
-    train, test = _split(examples, 80, "comment")
+    train, test = _of_functions(make, 80, "comment")
     train = train[:250]
 
     def specialist(train: Examples, test: Examples) -> list[Answer]:
@@ -480,16 +503,12 @@ def code_generation() -> Task:
         row = {"language": "python", "goal": goal, "context": []}
         return Example(row, goal, function.code, hint=function)
 
-    examples = [e for e in map(make, sources.functions()) if e]
-    train, test = _split(examples, 70, "code generation")
+    train, test = _of_functions(make, 70, "code generation")
 
     def specialist(train: Examples, test: Examples) -> list[Answer]:
         """The body of the most similar function, its parameters renamed in order."""
-        vectors = TfidfVectorizer(token_pattern=r"[A-Za-z]{2,}", sublinear_tf=True)
-        rows = vectors.fit_transform([str(e.view) for e in train])
-        found = cosine_similarity(vectors.transform([str(e.view) for e in test]), rows)
         answers: list[Answer] = []
-        for example, row in zip(test, found, strict=True):
+        for example, row in zip(test, _likeness(train)(test), strict=True):
             wanted = example.hint
             # Of about equally similar functions, one with as many parameters is easier to adapt.
             bonus = [0.15 * (len(e.hint.parameters) == len(wanted.parameters)) for e in train]
@@ -531,8 +550,7 @@ def parameter_recognition() -> Task:
         prompt = "Which words of this text are names of the function's parameters?"
         return Example({"input": {"text": text, "prompt": prompt}}, text, named)
 
-    examples = [e for e in map(make, sources.functions()) if e]
-    train, test = _split(examples, 80, "parameters")
+    train, test = _of_functions(make, 80, "parameters")
 
     def specialist(train: Examples, test: Examples) -> list[Answer]:
         seen: Counter[str] = Counter()
@@ -605,7 +623,7 @@ def parameter_recognition() -> Task:
 
 
 def employment_forecast() -> Task:
-    path = sources.package_file("vega_datasets", "_data", "us-employment.csv")
+    path = wheels.package_file("vega_datasets", "_data", "us-employment.csv")
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     sectors = [c for c in rows[0] if c not in ("month", "nonfarm_change")]
@@ -670,7 +688,7 @@ def employment_forecast() -> Task:
 
 
 def word_sentiment() -> Task:
-    path = sources.package_file("vaderSentiment", "vader_lexicon.txt")
+    path = wheels.package_file("vaderSentiment", "vader_lexicon.txt")
     pairs = []
     for line in path.read_text("utf-8").splitlines():
         word, mean, spread = line.split("\t")[:3]
@@ -684,15 +702,11 @@ def word_sentiment() -> Task:
     ]
     train, test = _split(examples, 100, "feelings")
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        model = make_pipeline(
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 5), sublinear_tf=True),
-            LinearSVC(class_weight="balanced"),
-        )
-        search = GridSearchCV(model, {"linearsvc__C": [0.03, 0.1, 0.3, 1, 3]}, cv=5)
-        search.fit([str(e.view) for e in train], [e.answer for e in train])
-        return list(map(str, search.predict([str(e.view) for e in test])))
-
+    model = make_pipeline(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 5), sublinear_tf=True),
+        LinearSVC(class_weight="balanced"),
+    )
+    search = GridSearchCV(model, {"linearsvc__C": [0.03, 0.1, 0.3, 1, 3]}, cv=5)
     return _task(
         title="Word Sentiment Classification",
         short_title="Word Sentiment",
@@ -705,7 +719,7 @@ def word_sentiment() -> Task:
         reference_path="output.label",
         train=train,
         test=test,
-        specialist=specialist,
+        specialist=classifier(search.fit, texts),
         specialist_name="linear support vector classifier on letter sequences, grid search",
         source=VADER,
     )

