@@ -408,6 +408,31 @@ def text_lines(inputs: Inputs) -> Iterator[Line]:
         "Python loop over lists in memory",
         "lists",
     )
+    yield distinct_words_line(inputs.count(3_000))
+
+
+def distinct_words_line(count: int) -> Line:
+    """Token F1 of texts in which no word stands twice, which is the F1 of two sets."""
+    from sklearn.metrics import f1_score
+    from sklearn.preprocessing import MultiLabelBinarizer
+
+    rng = random.Random(6)
+    words = [f"word{number}" for number in range(2_000)]
+    expected = [rng.sample(words, rng.randint(5, 30)) for _ in range(count)]
+    given = [
+        list(dict.fromkeys(w if rng.random() < 0.6 else rng.choice(words) for w in e))
+        for e in expected
+    ]
+
+    def f1_by_row(predictions: list[str], references: list[str]) -> float:
+        scores = []
+        for p, r in zip(predictions, references, strict=True):
+            expected, given = MultiLabelBinarizer().fit_transform([r.split(), p.split()])
+            scores.append(f1_score(expected, given))
+        return float(np.mean(scores))
+
+    columns = text.batch([" ".join(g) for g in given], [[" ".join(e)] for e in expected])
+    return by_row("token_f1", columns, f1_by_row)
 
 
 @measures("bleu_1_corpus", "bleu_4", "cider", "wer", "anls")

@@ -82,11 +82,17 @@ def report(stage: str, done: int, total: int) -> None:
         _progress(stage, done, total)
 
 
-#: What worker processes find loaded. NLTK alone takes a worker half a second.
+#: What worker processes find loaded. NLTK alone takes a worker half a second; SciPy, which only the
+#: metrics that need it import, as long.
 _PRELOADED = [
     "tasks.ingest",
     "tasks.score",
     "tasks.worker",
+    "scipy.linalg",
+    "scipy.ndimage",
+    "scipy.optimize",
+    "scipy.spatial",
+    "scipy.spatial.distance",
     "nltk.stem.porter",
     "nltk.tokenize.destructive",
 ]

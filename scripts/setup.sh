@@ -23,7 +23,8 @@ install_locked() {
     local pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check)
     if "${pip[@]}" install --require-hashes -r scripts/uv.lock; then
         local index="${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$("${pip[@]}" config get global.index-url 2>/dev/null)}}"
-        .venv/bin/uv pip install --quiet --python .venv/bin/python \
+        # Compiled now, as some systems have Python keep nothing of what it compiles later.
+        .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python \
             ${index:+--default-index "$index"} "$@" && return 0
     fi
     "${pip[@]}" install "$@"

@@ -59,7 +59,6 @@ def test_the_example_reaches_every_level_and_runs_again_without_scoring(cli):
     again = json.loads(cli("run", "--example", "mini", "--json").stdout)
     assert all(not model["scored"] for model in again["scores"])
     assert again["published"]["levels"] == report["published"]["levels"]
-    assert sum(again["seconds"].values()) < 5
 
     board = cli("levels", "--store", "store/mini")
     assert board.returncode == 0

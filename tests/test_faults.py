@@ -31,6 +31,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.faults import Inputs, figures, finish, run_and_kill, start, wait_for_work
+from flows.nightly import nightly
 from flows.runtime import LEFTOVER_SECONDS, WorkerPool, sole_writer
 from tasks.catalog import load_catalogue
 from tasks.errors import UserError
@@ -39,7 +40,7 @@ from tasks.schema import QUARANTINE_SCHEMA
 from tasks.score import finish_scores, read_task_scores
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, connect, leaderboard
-from tests.conftest import s3_server
+from tests.conftest import Bench, s3_server
 
 #: Seconds after which a wait is a failure; the machine may be busy with other things.
 DEADLINE = 240
@@ -222,8 +223,8 @@ def test_a_run_that_slept_too_long_stops_before_it_writes(any_store):
 @pytest.mark.server
 @pytest.mark.timeout(1200)
 def test_kills_lose_nothing_tear_nothing_and_change_nothing(tmp_path, server):
-    outcome = run_and_kill(tmp_path, server, kills=4, instances=400)
-    assert outcome.kills.total() == 4
+    outcome = run_and_kill(tmp_path, server, kills=3, instances=400)
+    assert outcome.kills.total() == 3
     assert outcome.lost == []
     assert outcome.torn == []
     assert outcome.wrong == []
@@ -299,9 +300,7 @@ def test_a_run_that_is_told_to_end_gives_the_store_back_and_the_next_completes(
     _, alive = psutil.wait_procs(started, timeout=DEADLINE)
     assert alive == []
     finish(start(inputs, store.url, server))
-    undisturbed = Store(f"{store.url}-undisturbed")
-    finish(start(inputs, undisturbed.url, server))
-    assert figures(store) == figures(undisturbed)
+    assert figures(store) == undisturbed(inputs)
 
 
 SLOW_WRITE = """
@@ -347,7 +346,7 @@ def test_what_a_killed_writer_leaves_is_seen_by_nobody_and_cleared_away(bench, t
 # --- a full disk
 
 
-def words(bench, store: str | None = None) -> list[str]:
+def words(bench: Bench, store: str | None = None) -> list[str]:
     """The command that runs the night on a bench."""
     where = ["--dataset", str(bench.dataset), "--submissions", str(bench.submissions)]
     catalogue = ["--catalogue", str(bench.catalogue), "--only-catalogue"]
@@ -388,7 +387,7 @@ def test_a_file_that_cannot_be_written_is_told_and_the_next_run_completes(bench,
 
     store = Store(bench.store)
     fill(bench, 1)
-    assert run().returncode == 0
+    assert nightly(bench.store, **bench.arguments(), workers=2).failures == []
     good = figures(store)
     fill(bench, 2)
     failed = run(16_384)
@@ -398,15 +397,13 @@ def test_a_file_that_cannot_be_written_is_told_and_the_next_run_completes(bench,
     assert figures(store) == good
     assert run().returncode == 0
     assert figures(store)["levels"] != good["levels"]
-    assert figures(store) == undisturbed(bench, server)
+    assert figures(store) == undisturbed(bench)
 
 
-def undisturbed(bench, server: str) -> dict:
+def undisturbed(bench: Bench) -> dict[str, Any]:
     """The figures of the same inputs in a new store."""
     store = f"{bench.store}-undisturbed"
-    environment = os.environ | {"PREFECT_API_URL": server}
-    command = [*CLI, *words(bench, store)]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=DEADLINE)
+    assert nightly(store, **bench.arguments(), workers=2).failures == []
     return figures(Store(store))
 
 
@@ -473,7 +470,7 @@ def test_a_full_disk_is_told_keeps_what_was_published_and_holds_nothing_up(bench
     second = (out / "second").read_text()
     assert "No space left on device" in second
     assert "Traceback" not in second
-    assert figures(Store(str(out / "store"))) == undisturbed(bench, server)
+    assert figures(Store(str(out / "store"))) == undisturbed(bench)
 
 
 # --- connections that drop
@@ -541,7 +538,7 @@ def test_a_night_on_s3_gets_over_connections_that_drop(bench, server, s3, monkey
     assert done.returncode == 0, done.stderr + done.stdout
     assert json.loads(done.stdout)["failures"] == []
     assert proxy.cut > 20
-    wanted = undisturbed(bench, server)
+    wanted = undisturbed(bench)
     found = figures(Store("s3://bench/store"))
     assert found == wanted
     assert Store("s3://bench/store").names("predictions") == ["first", "second"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 from tasks.media import Refused, is_file
 from tasks.metrics.base import register
@@ -47,6 +46,8 @@ class MelCepstralDistortion(FeatureMean):
         return _cepstra(value, files)
 
     def measure(self, prediction: Any, reference: _Floats, files: ArrayFiles) -> float:
+        from scipy.spatial.distance import cdist
+
         given = _cepstra(prediction, files)
         if given.shape[1] != reference.shape[1]:
             raise Refused(

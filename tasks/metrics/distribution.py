@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.linalg import get_lapack_funcs
 
 from tasks.media import Array, Refused, decode, is_file
 from tasks.metrics.base import Batch, Metric, register
@@ -99,6 +98,8 @@ class FeatureSet:
 def _factor(covariance: _Floats) -> _Floats:
     """F (rank, d) with covariance = F' F, by a Cholesky decomposition that takes the largest
     remaining variance next and stops where only rounding remains: it needs no full rank."""
+    from scipy.linalg import get_lapack_funcs
+
     (pstrf,) = get_lapack_funcs(("pstrf",), (covariance,))
     upper, pivots, rank, _ = pstrf(covariance)
     factor = np.zeros((rank, len(covariance)))

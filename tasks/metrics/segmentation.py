@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.ndimage import distance_transform_edt
 
 from tasks.media import Array, Refused, is_file, is_folder, name_of
 from tasks.metrics.base import MeanMetric, StructureMetric, register
@@ -675,6 +674,8 @@ def boundary_f(prediction: Bools, reference: Bools, bound: float = 0.008) -> flo
 
 
 def _distances(boundary: Bools) -> Floats:
+    from scipy.ndimage import distance_transform_edt
+
     return np.asarray(distance_transform_edt(~boundary))
 
 

@@ -13,9 +13,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tasks.media import Refused, decode_arrived, is_file, load_array, name_of, read_bytes
 from tasks.metrics.base import Batch, MeanMetric, StructureMetric, register, scored_apart
@@ -583,6 +580,9 @@ def _sweep(given: _Scene, expected: _Scene) -> Floats:
 def _clusters(given: _Scene, expected: _Scene) -> Iterator[list[_Pairs]]:
     """Objects and tracks that are near each other in some frame, directly or through others: for
     each such cluster the pairs of its frames, objects in the reference's order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     i, j, distance = _near(given, expected)
     if not len(i):
         return
@@ -637,6 +637,8 @@ def _follow(frames: Sequence[_Pairs]) -> tuple[list[int], int]:
 
 def _assign(pairs: _Pairs) -> list[tuple[int, int]]:
     """Of the pairs as many as possible, no object or track twice, and then the nearest."""
+    from scipy.optimize import linear_sum_assignment
+
     if len(pairs) < 2:
         return [(item, track) for item, track, _ in pairs]
     objects, rows = np.unique([item for item, _, _ in pairs], return_inverse=True)
