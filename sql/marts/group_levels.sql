@@ -21,18 +21,54 @@
 --   level_2: mean of the two halves (paper section 3.2)
 --   level_3: mean of S_C and S_G
 --   level_4: harmonic mean of S_C and S_G; null on boards of one paradigm
-WITH groups AS (
+WITH modality_halves AS (
+    SELECT
+        profile,
+        board_id,
+        model,
+        modality,
+        sum(tasks_total)::BIGINT AS tasks_total,
+        sum(tasks_supported)::BIGINT AS tasks_supported,
+        sum(tasks_won)::BIGINT AS tasks_won,
+        sum(tasks_total) FILTER (paradigm = 'comprehension') AS comprehension_tasks,
+        sum(tasks_total) FILTER (paradigm = 'generation') AS generation_tasks,
+        any_value(sum_scores) FILTER (paradigm = 'comprehension') AS comprehension_sum,
+        any_value(sum_scores) FILTER (paradigm = 'generation') AS generation_sum,
+        any_value(sum_won_scores) FILTER (paradigm = 'comprehension') AS comprehension_won_sum,
+        any_value(sum_won_scores) FILTER (paradigm = 'generation') AS generation_won_sum
+    FROM paradigm_scores
+    GROUP BY ALL
+),
+
+pooled_halves AS (
+    SELECT
+        profile,
+        board_id,
+        model,
+        'all' AS modality,
+        sum(tasks_total)::BIGINT AS tasks_total,
+        sum(tasks_supported)::BIGINT AS tasks_supported,
+        sum(tasks_won)::BIGINT AS tasks_won,
+        sum(comprehension_tasks) AS comprehension_tasks,
+        sum(generation_tasks) AS generation_tasks,
+        sum(exact(comprehension_sum))::DOUBLE AS comprehension_sum,
+        sum(exact(generation_sum))::DOUBLE AS generation_sum,
+        sum(exact(comprehension_won_sum))::DOUBLE AS comprehension_won_sum,
+        sum(exact(generation_won_sum))::DOUBLE AS generation_won_sum
+    FROM modality_halves
+    GROUP BY ALL
+),
+
+groups AS (
     SELECT
         'modality_mean' AS aggregation,
-        modality AS group_modality,
         *
-    FROM paradigm_scores
+    FROM modality_halves
     UNION ALL
     SELECT
         'task_mean' AS aggregation,
-        'all' AS group_modality,
         *
-    FROM paradigm_scores
+    FROM pooled_halves
 ),
 
 halves AS (
@@ -41,28 +77,15 @@ halves AS (
         aggregation,
         board_id,
         model,
-        group_modality AS modality,
-        sum(tasks_total)::BIGINT AS tasks_total,
-        sum(tasks_supported)::BIGINT AS tasks_supported,
-        sum(tasks_won)::BIGINT AS tasks_won,
-        coalesce(
-            (sum(exact(sum_scores)) FILTER (paradigm = 'comprehension'))::DOUBLE
-            / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
-        ) AS comprehension_score,
-        coalesce(
-            (sum(exact(sum_scores)) FILTER (paradigm = 'generation'))::DOUBLE
-            / sum(tasks_total) FILTER (paradigm = 'generation'), 0
-        ) AS generation_score,
-        coalesce(
-            (sum(exact(sum_won_scores)) FILTER (paradigm = 'comprehension'))::DOUBLE
-            / sum(tasks_total) FILTER (paradigm = 'comprehension'), 0
-        ) AS comprehension_won,
-        coalesce(
-            (sum(exact(sum_won_scores)) FILTER (paradigm = 'generation'))::DOUBLE
-            / sum(tasks_total) FILTER (paradigm = 'generation'), 0
-        ) AS generation_won
+        modality,
+        tasks_total,
+        tasks_supported,
+        tasks_won,
+        coalesce(comprehension_sum / comprehension_tasks, 0) AS comprehension_score,
+        coalesce(generation_sum / generation_tasks, 0) AS generation_score,
+        coalesce(comprehension_won_sum / comprehension_tasks, 0) AS comprehension_won,
+        coalesce(generation_won_sum / generation_tasks, 0) AS generation_won
     FROM groups
-    GROUP BY ALL
 ),
 
 levelled AS (

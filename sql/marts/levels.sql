@@ -19,7 +19,7 @@
 --   language_score: S_L, 0..100
 --   language_weight: w_L, 0..1
 --   level_reached: the highest level whose score is above 0; 1 when none is
-WITH averaged AS (
+WITH mean_of_modalities AS (
     SELECT
         profile,
         aggregation,
@@ -32,7 +32,26 @@ WITH averaged AS (
         sum(exact(level_3))::DOUBLE / count(*) AS level_3,
         sum(exact(level_4))::DOUBLE / count(level_4) AS level_4
     FROM group_levels
+    WHERE aggregation = 'modality_mean'
     GROUP BY ALL
+),
+
+averaged AS (
+    FROM mean_of_modalities
+    UNION ALL
+    SELECT
+        profile,
+        aggregation,
+        board_id,
+        model,
+        tasks_total,
+        tasks_supported,
+        tasks_won,
+        level_2,
+        level_3,
+        level_4
+    FROM group_levels
+    WHERE aggregation = 'task_mean'
 ),
 
 weighed AS (
