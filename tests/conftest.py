@@ -7,16 +7,26 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+if TYPE_CHECKING:
+    from tasks.schema import Manifest
+
 # Settled before anything imports Prefect: nothing is sent out, nothing touches the user's home.
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 os.environ.pop("PREFECT_API_URL", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of tests that wait for servers come first: the others then fill the gaps, and no worker is
+    left with a long file at the end."""
+    waiting = {item.path for item in items if item.get_closest_marker("server")}
+    items.sort(key=lambda item: item.path not in waiting)
 
 
 @pytest.fixture(scope="session")
@@ -138,10 +148,28 @@ class Bench:
         """Where the dataset and one model's submission lie."""
         return self.dataset, self.submissions / model
 
+    def ingest(self, model: str = "model") -> Manifest:
+        """Ingests the dataset and one model's submission without Prefect; the references."""
+        from tasks.catalog import load_catalogue
+        from tasks.ingest import finish, ingest_batch, plan
+        from tasks.storage import Store
+
+        store = Store(self.store)
+        catalogue = load_catalogue([self.catalogue], base=False)
+        manifests = []
+        dataset, submission = self.sources(model)
+        for kind, who, source in (
+            ("references", None, dataset),
+            ("predictions", model, submission),
+        ):
+            todo = plan(store, kind, who, str(source), catalogue)
+            done = [ingest_batch(store, kind, who, batch, catalogue) for batch in todo.batches]
+            manifests.append(finish(store, todo, done))
+        return manifests[0]
+
     def score(self, model: str = "model") -> dict[tuple[str, str], dict[str, Any]]:
         """Ingests and scores one model without Prefect; rows by (task id, profile)."""
         from tasks.catalog import load_catalogue
-        from tasks.ingest import finish, ingest_batch, plan
         from tasks.schema import QUARANTINE_SCHEMA
         from tasks.score import (
             finish_scores,
@@ -155,18 +183,7 @@ class Bench:
 
         store = Store(self.store)
         catalogue = load_catalogue([self.catalogue], base=False)
-        references = None
-        dataset, submission = self.sources(model)
-        for kind, who, source in (
-            ("references", None, dataset),
-            ("predictions", model, submission),
-        ):
-            todo = plan(store, kind, who, str(source), catalogue)
-            done = [ingest_batch(store, kind, who, batch, catalogue) for batch in todo.batches]
-            manifest = finish(store, todo, done)
-            references = references or manifest
-        assert references is not None
-        scores = plan_scores(store, model, scorings(catalogue, references))
+        scores = plan_scores(store, model, scorings(catalogue, self.ingest(model)))
         rows = unscored_rows(store, scores, catalogue)
         empty = QUARANTINE_SCHEMA.empty_table()
         finish_scores(store, model, rows, empty, removed=scores.removed)
