@@ -15,7 +15,7 @@ from pathlib import Path
 
 #: Module and options of each part, in the order of the page.
 PARTS = {
-    "full_model": ["--turns", "3", "--models", "5"],
+    "full_model": ["--turns", "5", "--models", "5"],
     "night": [],
     "ingest_floor": [],
     "levels": [],

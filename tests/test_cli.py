@@ -21,7 +21,7 @@ def cli(tmp_path, server):
         environment = os.environ | {"PREFECT_API_URL": server}
         command = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
         return subprocess.run(
-            command, env=environment, cwd=tmp_path, text=True, capture_output=True, timeout=120
+            command, env=environment, cwd=tmp_path, text=True, capture_output=True, timeout=300
         )
 
     return run
@@ -142,7 +142,7 @@ def test_an_unknown_server_is_told(cli, tmp_path):
         cwd=tmp_path,
         text=True,
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
     assert result.returncode == 1
     assert "does not answer" in result.stderr
