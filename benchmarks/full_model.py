@@ -344,9 +344,7 @@ def by_turns(root: Path, turns: int) -> tuple[dict[str, float], float]:
                 plains.append(run_plainly(root, str(root / "store-plain")))
             finally:
                 server.resume()
-            print(
-                f"turn {turn}: {runs[-1]['wall']:.2f} s, plain {plains[-1]:.2f} s", flush=True
-            )
+            print(f"turn {turn}: {runs[-1]['wall']:.2f} s, plain {plains[-1]:.2f} s", flush=True)
     stages = {stage: median(run[stage] for run in runs[1:]) for stage in runs[0]}
     return stages, median(plains[1:])
 
