@@ -8,10 +8,11 @@ is on the page as it was measured last.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.command import parser
 
 #: Module and options of each part, in the order of the page.
 PARTS = {
@@ -52,10 +53,9 @@ def page() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these parts alone")
-    parser.add_argument("--out", type=Path, help="write the page there")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", nargs="+", choices=PARTS, help="measure these parts alone")
+    arguments = options.parse_args()
     for part in arguments.only or PARTS:
         measure(part)
         if arguments.out:

@@ -329,7 +329,6 @@ def by_turns(root: Path, turns: int) -> tuple[dict[str, float], float]:
     One server lasts for all turns, as a scheduled night's does; it is stopped for the other side. The
     first turn does not count: in it the server, and this process, load what they have loaded ever after.
     """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
     from flows.runtime import prefect_server
 
     runs, plains = [], []
@@ -469,6 +468,7 @@ def main() -> None:
     options.add_argument("--turns", type=int, default=5, help="runs of each side, by turns")
     options.add_argument("--models", type=int, default=10, help="models of the night of several")
     arguments = options.parse_args()
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")  # before Prefect is loaded
     asked = (arguments.scale, arguments.turns, arguments.models)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), *asked)

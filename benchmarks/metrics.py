@@ -427,8 +427,8 @@ def distinct_words_line(count: int) -> Line:
     def f1_by_row(predictions: list[str], references: list[str]) -> float:
         scores = []
         for p, r in zip(predictions, references, strict=True):
-            expected, given = MultiLabelBinarizer().fit_transform([r.split(), p.split()])
-            scores.append(f1_score(expected, given))
+            sides = MultiLabelBinarizer().fit_transform([r.split(), p.split()])
+            scores.append(f1_score(*sides))
         return float(np.mean(scores))
 
     columns = text.batch([" ".join(g) for g in given], [[" ".join(e)] for e in expected])

@@ -91,7 +91,7 @@ _PRELOADED = [
     "scipy.linalg",
     "scipy.ndimage",
     "scipy.optimize",
-    "scipy.spatial",
+    "scipy.sparse.csgraph",
     "scipy.spatial.distance",
     "nltk.stem.porter",
     "nltk.tokenize.destructive",
