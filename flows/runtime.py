@@ -432,8 +432,6 @@ def prefect_server() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    with suppress(OSError):  # records can wait for a moment when the workers cannot
-        os.setpriority(os.PRIO_PROCESS, server.pid, 10)
     try:
         # Loaded while the server starts, on the other core, and not when the first flow does.
         import pyarrow.dataset  # noqa: F401
