@@ -206,46 +206,62 @@ def run_plainly(root: Path, store_url: str) -> float:
     """Wall seconds of the same functions, in the same kind of pool, without Prefect."""
     from concurrent.futures import as_completed
 
-    from flows.runtime import WorkerPool
+    from flows.runtime import WorkerPool, sole_writer
     from tasks.catalog import load_catalogue
     from tasks.ingest import finish, ingest_batch, list_submissions, plan
     from tasks.report.night import read_standing
-    from tasks.schema import Manifest
-    from tasks.score import finish_scores, plan_scores, score_batch, scorings
+    from tasks.schema import QUARANTINE_SCHEMA, Manifest
+    from tasks.score import (
+        drop_stale_parts,
+        finish_scores,
+        plan_scores,
+        score_batch,
+        scorings,
+        unscored_rows,
+    )
     from tasks.storage import Store
     from tasks.warehouse import RunInfo, build, leaderboard
 
     began = time.perf_counter()
     store = Store(store_url)
-    catalogue = load_catalogue([str(root / "catalogue.csv")], base=False)
-    pool = WorkerPool()
-    plans = [plan(store, "references", None, str(root / "dataset"), catalogue)]
-    plans += [
-        plan(store, "predictions", s.model, s.url, catalogue)
-        for s in list_submissions(str(root / "submissions"))
-    ]
-    work = {
-        pool.submit(ingest_batch, store, p.kind, p.model, batch, catalogue): i
-        for i, p in enumerate(plans)
-        for batch in p.batches
-    }
-    done: list[list] = [[] for _ in plans]
-    for future in as_completed(work):
-        done[work[future]].append(future.result())
-        finish(store, plans[work[future]], done[work[future]])
-    references = store.read_struct(Manifest, "references", "manifest.json")
-    assert references is not None
-    models = [p.model for p in plans if p.model is not None]
-    batches = {
-        pool.submit(score_batch, store, model, batch): model
-        for model in models
-        for batch in plan_scores(store, model, scorings(catalogue, references)).batches
-    }
-    for future in as_completed(batches):
-        finish_scores(store, batches[future], future.result().rows, future.result().quarantine)
-    pool.close()
-    build(store, catalogue, RunInfo.now("plain"))
-    leaderboard(store).to_dicts()
+    with sole_writer(store_url):
+        catalogue = load_catalogue([str(root / "catalogue.csv")], base=False)
+        pool = WorkerPool()
+        plans = [plan(store, "references", None, str(root / "dataset"), catalogue)]
+        plans += [
+            plan(store, "predictions", s.model, s.url, catalogue)
+            for s in list_submissions(str(root / "submissions"))
+        ]
+        work = {
+            pool.submit(ingest_batch, store, p.kind, p.model, batch, catalogue): i
+            for i, p in enumerate(plans)
+            for batch in p.batches
+        }
+        done: list[list] = [[] for _ in plans]
+        for future in as_completed(work):
+            done[work[future]].append(future.result())
+            finish(store, plans[work[future]], done[work[future]])
+        references = store.read_struct(Manifest, "references", "manifest.json")
+        assert references is not None
+        how = scorings(catalogue, references)
+        models = [p.model for p in plans if p.model is not None]
+        scores = [plan_scores(store, model, how) for model in models]
+        for to_score in scores:
+            unscored = unscored_rows(store, to_score, catalogue)
+            finish_scores(store, to_score.model, unscored, QUARANTINE_SCHEMA.empty_table())
+        batches = {
+            pool.submit(score_batch, store, to_score.model, batch): to_score.model
+            for to_score in scores
+            for batch in to_score.batches
+        }
+        for future in as_completed(batches):
+            scored = future.result()
+            finish_scores(store, batches[future], scored.rows, scored.quarantine)
+        for model in models:
+            drop_stale_parts(store, model)
+        build(store, catalogue, RunInfo.now("plain"))
+        leaderboard(store).to_dicts()
+        pool.close()
     read_standing(store)
     return time.perf_counter() - began
 

@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -51,7 +52,7 @@ T = TypeVar("T")
 
 #: Seconds to wait before each repeat of a failed batch: storage hiccups pass, bugs do not.
 RETRY_DELAYS = [1.0, 5.0]
-SERVER_START_SECONDS = 120
+SERVER_START_SECONDS = 180
 #: Seconds after which a half-written file is no writer's any more, but was left by a killed one.
 LEFTOVER_SECONDS = 3600.0
 
@@ -82,8 +83,8 @@ def report(stage: str, done: int, total: int) -> None:
         _progress(stage, done, total)
 
 
-#: What worker processes find loaded. NLTK alone takes a worker half a second; SciPy, which only the
-#: metrics that need it import, as long.
+#: What worker processes find loaded. SciPy, which only the metrics that need it import, takes a worker
+#: half a second.
 _PRELOADED = [
     "tasks.ingest",
     "tasks.score",
@@ -93,8 +94,7 @@ _PRELOADED = [
     "scipy.optimize",
     "scipy.sparse.csgraph",
     "scipy.spatial.distance",
-    "nltk.stem.porter",
-    "nltk.tokenize.destructive",
+    "tasks.metrics.nltk_parts",
 ]
 
 
@@ -409,41 +409,14 @@ def prefect_server() -> Iterator[str]:
     _fork_server()  # loads on the other core meanwhile
     configured = get_current_settings().api.url
     if configured:
-        try:
-            _wait_until_healthy(configured, None, 5)
-        except TimeoutError:
+        if not _is_healthy(configured, 5):
             raise UserError(
                 f"the Prefect server at {configured} does not answer",
                 "start it, or unset PREFECT_API_URL to use a server for this run only",
-            ) from None
+            )
         yield configured
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    environment = os.environ | _OWN_SERVER
-    command = [sys.executable, "-c", _SERVER, "server", "start", "--no-ui"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
-        command,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        # Loaded while the server starts, on the other core, and not when the first flow does.
-        import pyarrow.dataset  # noqa: F401
-
-        try:
-            _wait_until_healthy(url, server, SERVER_START_SECONDS)
-            _first_requests(url)
-        except TimeoutError as error:
-            raise UserError(
-                f"no Prefect server could be started: {error}",
-                "run `general-level doctor`; or start `prefect server start` and set PREFECT_API_URL",
-            ) from None
+    with _own_server() as url:
         # Heartbeats let a lasting server notice dead flows; this one lives no longer than the flow,
         # and stopping a flow's heartbeat takes a second. Nor do browsers' forged requests reach it.
         settings: dict[Any, Any] = {
@@ -457,12 +430,54 @@ def prefect_server() -> Iterator[str]:
                 yield url
             finally:
                 APILogHandler().flush()  # while there is still a server to take the last lines
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
+
+
+@contextmanager
+def _own_server() -> Iterator[str]:
+    """A new server for the duration; its API address.
+
+    The port that it is given was free, but another process may take it first: then it gets another.
+    """
+    command = ["server", "start", "--no-ui", "--host", "127.0.0.1"]
+    for last in (False, False, True):
+        port = _free_port()
+        url = f"http://127.0.0.1:{port}/api"
+        with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would be full one day
+            server = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
+                [sys.executable, "-c", _SERVER, *command, "--port", str(port)],
+                env=os.environ | _OWN_SERVER,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                # Loaded while the server starts, on the other core, and not when the first flow does.
+                import pyarrow.dataset  # noqa: F401
+
+                if _is_healthy(url, SERVER_START_SECONDS, server):
+                    _first_requests(url)
+                    yield url
+                    return
+                why = "no answer" if server.poll() is None else "it stopped"
+            finally:
+                server.terminate()
+                try:
+                    server.wait(10)
+                except subprocess.TimeoutExpired:
+                    server.kill()
+            log.seek(0)
+            said = " ".join(log.read().decode(errors="replace").strip().splitlines()[-2:])
+        if last or "already in use" not in said:
+            raise UserError(
+                f"no Prefect server could be started: {why}: {said}",
+                "run `general-level doctor`; or start `prefect server start` and set PREFECT_API_URL",
+            )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _first_requests(url: str) -> None:
@@ -472,16 +487,11 @@ def _first_requests(url: str) -> None:
             pass
 
 
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes] | None, seconds: float) -> None:
-    """Returns when the API answers; TimeoutError when it has not within that time, or has died."""
+def _is_healthy(url: str, seconds: float, server: subprocess.Popen[bytes] | None = None) -> bool:
+    """Whether the API answers within that time; not when its server has ended."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if server is not None and server.poll() is not None:
-            said = server.stderr.read().decode(errors="replace") if server.stderr else ""
-            raise TimeoutError(said.strip().splitlines()[-1] if said.strip() else "it stopped")
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - http(s) only
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(f"no answer within {seconds:.0f} s")
+    while time.monotonic() < deadline and (server is None or server.poll() is None):
+        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - http(s)
+            return True
+        time.sleep(0.1)
+    return False

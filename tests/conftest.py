@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from filelock import FileLock
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 if TYPE_CHECKING:
     from tasks.schema import Manifest
@@ -30,9 +40,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new Prefect database, to be copied. It takes Prefect 10 s, so test processes share one."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made = shared / "prefect-database"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            home = tmp_path_factory.mktemp("new")
+            upgrade = "from prefect.cli import app; app()", "server", "database", "upgrade", "-y"
+            subprocess.run(
+                [sys.executable, "-c", *upgrade],
+                env=os.environ | {"PREFECT_HOME": str(home)},
+                check=True,
+                capture_output=True,
+            )
+            home.rename(made)
+    return made / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def prefect_home(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Prefect home of the tests' own."""
     home = tmp_path_factory.mktemp("prefect")
+    shutil.copy(prefect_database, home)
     os.environ["PREFECT_HOME"] = str(home)
     return home
 
@@ -58,10 +90,23 @@ def fresh_s3_file_systems() -> None:
 @contextmanager
 def s3_server(patch: pytest.MonkeyPatch, bucket: str) -> Iterator[tuple[str, int]]:
     """moto's real S3 server with a bucket, which this process and its children find by themselves;
-    its host and port."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
+    its host and port.
+
+    It answers one request at a time: S3 makes a conditional PUT in one step, moto looks first and
+    writes then.
+    """
+    application, turn = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def one_at_a_time(environ: Any, start_response: Any) -> Any:
+        with turn:
+            return application(environ, start_response)
+
+    server = make_server(
+        "127.0.0.1", 0, one_at_a_time, threaded=True, request_handler=MotoRequestHandler
+    )
+    host, port = server.host, server.port
+    serving = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    serving.start()
     for name, value in (
         ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
         ("AWS_ACCESS_KEY_ID", "test"),
@@ -73,7 +118,9 @@ def s3_server(patch: pytest.MonkeyPatch, bucket: str) -> Iterator[tuple[str, int
     try:
         yield host, port
     finally:
-        server.stop()
+        server.shutdown()
+        serving.join()
+        server.server_close()
 
 
 class Bench:

@@ -221,9 +221,14 @@ def webhook() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator[Site]:
+def site(
+    tmp_path_factory: pytest.TempPathFactory, webhook: Webhook, prefect_database: Path
+) -> Iterator[Site]:
     """Server, work pool, deployment and worker, by the steps of docs/operations.md."""
     site = Site(tmp_path_factory.mktemp("site"), webhook.url)
+    home = Path(site.environment["PREFECT_HOME"])
+    home.mkdir()
+    shutil.copy(prefect_database, home)
     for paradigm in ("comprehension", "generation"):
         task_id = site.bench.add_task(
             f"Quiz {paradigm}",

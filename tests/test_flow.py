@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import time
 
 import httpx
 import pytest
 
+from flows import runtime
 from flows.nightly import nightly
 from tasks.storage import Store
 from tasks.warehouse import connect
@@ -130,3 +132,12 @@ def test_bad_input_is_told_and_the_rest_is_scored(filled, server):
     assert "quiz-comprehension" in told
     assert "no-such-task" in told
     assert report.scored_tasks == 5
+
+
+def test_a_port_that_another_process_takes_first_is_left_to_it(prefect_home, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [runtime._free_port(), other.getsockname()[1]]
+        monkeypatch.setattr(runtime, "_free_port", ports.pop)
+        with runtime._own_server() as url:
+            assert httpx.get(f"{url}/health", timeout=30).status_code == 200
+    assert ports == []

@@ -92,6 +92,6 @@ def _stem(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _stemmer() -> Any:
-    from nltk.stem.porter import PorterStemmer
+    from tasks.metrics.nltk_parts import PorterStemmer
 
     return PorterStemmer()

@@ -185,7 +185,7 @@ def _exact(text: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _treebank() -> Any:
-    from nltk.tokenize.destructive import NLTKWordTokenizer
+    from tasks.metrics.nltk_parts import NLTKWordTokenizer
 
     return NLTKWordTokenizer()
 
@@ -194,7 +194,8 @@ def _treebank() -> Any:
 def _punkt() -> Any:
     """NLTK's own Punkt algorithm on the published English parameters."""
     import punkt
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+
+    from tasks.metrics.nltk_parts import PunktParameters, PunktSentenceTokenizer
 
     model = punkt.load_model("english")
     parameters = PunktParameters()
