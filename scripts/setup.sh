@@ -14,6 +14,7 @@ setup() {
     install_locked "$1" >&2 || return 1
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
         --no-build-isolation --editable . >&2 || return 1
+    .venv/bin/python -m compileall -q flows tasks sql
     echo "$locks" > "$stamp"
 }
 
@@ -25,7 +26,7 @@ install_locked() {
     local locked=(--require-hashes -r "$1")
     if "${pip[@]}" install --require-hashes -r scripts/uv.lock; then
         local index="${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$("${pip[@]}" config get global.index-url 2>/dev/null)}}"
-        # Compiled now, as some systems have Python keep nothing of what it compiles later.
+        # Compiled now, as our own code is: some systems have Python keep nothing that it compiles.
         .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python \
             ${index:+--default-index "$index"} "${locked[@]}" && return 0
     fi

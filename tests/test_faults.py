@@ -30,7 +30,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from benchmarks.faults import Inputs, figures, finish, run_and_kill, start, wait_for_work
+from benchmarks.faults import Inputs, figures, run_and_kill, start, wait_for_work
 from flows.nightly import nightly
 from flows.runtime import LEFTOVER_SECONDS, WorkerPool, sole_writer
 from tasks.catalog import load_catalogue
@@ -302,7 +302,7 @@ def test_a_run_that_is_told_to_end_gives_the_store_back_and_the_next_completes(
     assert holder(store) is None
     _, alive = psutil.wait_procs(started, timeout=DEADLINE)
     assert alive == []
-    finish(start(inputs, store.url, server))
+    assert nightly(store.url, **inputs.arguments(), workers=2).failures == []
     assert figures(store) == undisturbed(inputs)
 
 
@@ -378,27 +378,24 @@ def fill(bench, seed: int) -> None:
 def test_a_file_that_cannot_be_written_is_told_and_the_next_run_completes(bench, server):
     """Each file of the second run may have 16 KB: the first part that is larger fails."""
 
-    def run(limit: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*CLI, *words(bench)],
-            env=os.environ | {"PREFECT_API_URL": server},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        )
-
-    store = Store(bench.store)
+    store, limit = Store(bench.store), 16_384
     fill(bench, 1)
     assert nightly(bench.store, **bench.arguments(), workers=2).failures == []
     good = figures(store)
     fill(bench, 2)
-    failed = run(16_384)
+    failed = subprocess.run(
+        [*CLI, *words(bench)],
+        env=os.environ | {"PREFECT_API_URL": server},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     assert failed.returncode in (1, 3)
     assert "File too large" in failed.stdout + failed.stderr
     assert "Traceback" not in failed.stderr
     assert figures(store) == good
-    assert run().returncode == 0
+    assert nightly(bench.store, **bench.arguments(), workers=2).failures == []
     assert figures(store)["levels"] != good["levels"]
     assert figures(store) == undisturbed(bench)
 

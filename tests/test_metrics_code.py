@@ -118,7 +118,7 @@ def test_the_score_does_not_depend_on_pythons_string_hash():
             text=True,
             check=True,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
     assert len(outputs) == 1
 

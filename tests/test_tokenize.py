@@ -52,9 +52,9 @@ def check(texts: list[str]) -> None:
         assert tokens == word_tokenize(text), text
 
 
-def test_twenty_thousand_awkward_texts():
+def test_six_thousand_awkward_texts():
     rng = random.Random(1)
-    check([" ".join(rng.choices(PIECES, k=rng.randint(0, 12))) for _ in range(20_000)])
+    check([" ".join(rng.choices(PIECES, k=rng.randint(0, 12))) for _ in range(6_000)])
 
 
 def test_real_prose():
