@@ -92,7 +92,7 @@ def nightly(
             )
             report.seconds["publish"] = time.perf_counter() - began
             show_stages(report)
-        standing = read_standing(Store(store_url))
-        show_night(report, standing)
+            standing = read_standing(Store(store_url))
+            show_night(report, standing)  # sent while the workers end
         alert_night(report, standing, webhook)
     return report
