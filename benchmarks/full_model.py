@@ -340,7 +340,8 @@ def plain_scorer(root: Path, tasks: dict[str, tuple[str, int]]) -> dict[str, tup
 
 
 def by_turns(root: Path, turns: int) -> tuple[dict[str, float], float]:
-    """Median seconds under Prefect, by stage, and without it; by turns, so that a busy moment hits both.
+    """Median seconds under Prefect, by stage, and without it; by turns, so that a busy moment hits both,
+    and each of them first in every second one, as the disk still works on what the other has written.
 
     One server lasts for all turns, as a scheduled night's does; it is stopped for the other side. The
     first turn does not count: in it the server, and this process, load what they have loaded ever after.
@@ -350,18 +351,30 @@ def by_turns(root: Path, turns: int) -> tuple[dict[str, float], float]:
     runs, plains = [], []
     with prefect_server():
         server = next(p for p in psutil.Process().children() if "server" in p.cmdline())
-        for turn in range(turns + 1):
-            for used in ("store", "store-plain"):
-                shutil.rmtree(root / used, ignore_errors=True)
-            runs.append(run_under_prefect(root, str(root / "store"), server))
+
+        def night() -> None:
+            runs.append(run_under_prefect(root, _emptied(root / "store"), server))
+
+        def plain() -> None:
             server.suspend()
             try:
-                plains.append(run_plainly(root, str(root / "store-plain")))
+                plains.append(run_plainly(root, _emptied(root / "store-plain")))
             finally:
                 server.resume()
+
+        for turn in range(turns + 1):
+            for side in (night, plain) if turn % 2 else (plain, night):
+                side()
             print(f"turn {turn}: {runs[-1]['wall']:.2f} s, plain {plains[-1]:.2f} s", flush=True)
     stages = {stage: median(run[stage] for run in runs[1:]) for stage in runs[0]}
     return stages, median(plains[1:])
+
+
+def _emptied(store: Path) -> str:
+    """The store's place once nothing is there, and the disk has nothing more to do for it."""
+    shutil.rmtree(store, ignore_errors=True)
+    os.sync()
+    return str(store)
 
 
 def compare(store: str, reference: dict[str, tuple[float, dict]]) -> float:
