@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,8 @@ class Cluster:
     """A Dask scheduler process and one-thread worker processes, on loopback."""
 
     def __init__(self, folder: Path) -> None:
+        from flows.runtime import free_port
+
         self.port = free_port()
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.folder = folder
@@ -73,12 +74,6 @@ class Cluster:
             process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
 def cluster(folder: Path, workers: int) -> Iterator[str]:
     """Address of a cluster whose workers are there."""
@@ -100,6 +95,8 @@ def cluster(folder: Path, workers: int) -> Iterator[str]:
 def s3() -> Iterator[str]:
     """URL of a bucket on an S3 server; this process and its children find it by themselves."""
     import boto3
+
+    from flows.runtime import free_port
 
     port = free_port()
     os.environ |= {

@@ -445,7 +445,7 @@ def _own_server() -> Iterator[str]:
     """
     command = ["server", "start", "--no-ui", "--host", "127.0.0.1"]
     for last in (False, False, True):
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}/api"
         with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would be full one day
             server = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
@@ -479,7 +479,8 @@ def _own_server() -> Iterator[str]:
             )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

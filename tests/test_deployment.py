@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from prefect.settings.models.flows import FlowsSettings
 
 from benchmarks.faults import Inputs, figures
 from flows.nightly import nightly
+from flows.runtime import free_port
 from tasks.lock import holder
 from tasks.storage import Store
 from tasks.warehouse import connect
@@ -62,9 +62,7 @@ class Site:
     def __init__(self, root: Path, webhook: str) -> None:
         self.root = root
         self.bench = Bench(root)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.running: dict[str, psutil.Popen] = {}
         lines = self._here((DEPLOYMENTS / "environment.example").read_text()).splitlines()

@@ -136,8 +136,8 @@ def test_bad_input_is_told_and_the_rest_is_scored(filled, server):
 
 def test_a_port_that_another_process_takes_first_is_left_to_it(prefect_home, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
-        ports = [runtime._free_port(), other.getsockname()[1]]
-        monkeypatch.setattr(runtime, "_free_port", ports.pop)
+        ports = [runtime.free_port(), other.getsockname()[1]]
+        monkeypatch.setattr(runtime, "free_port", ports.pop)
         with runtime._own_server() as url:
             assert httpx.get(f"{url}/health", timeout=30).status_code == 200
     assert ports == []

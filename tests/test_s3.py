@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import httpx
 import polars as pl
 import pytest
 
+from flows.runtime import free_port
 from tasks.catalog import load_catalogue
 from tasks.storage import Store
 from tasks.warehouse import RunInfo, build, connect
@@ -33,9 +33,7 @@ BUCKET = "bench"
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of moto's S3 server, running in its own process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with open(tmp_path_factory.mktemp("moto") / "log", "wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

@@ -8,13 +8,14 @@ not at the top: it takes a moment still.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+
+__all__ = ["NLTKWordTokenizer", "PorterStemmer", "PunktParameters", "PunktSentenceTokenizer"]
 
 
 @contextmanager
@@ -42,8 +43,6 @@ def _nothing_else(*packages: str) -> Iterator[None]:
 
 
 with _nothing_else("nltk.stem", "nltk.tokenize"):
-    PorterStemmer = importlib.import_module("nltk.stem.porter").PorterStemmer
-    NLTKWordTokenizer = importlib.import_module("nltk.tokenize.destructive").NLTKWordTokenizer
-    _punkt = importlib.import_module("nltk.tokenize.punkt")
-    PunktParameters = _punkt.PunktParameters
-    PunktSentenceTokenizer = _punkt.PunktSentenceTokenizer
+    from nltk.stem.porter import PorterStemmer
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
