@@ -64,7 +64,9 @@ def head_of(store: Store) -> pl.DataFrame:
         .with_columns(pl.col("printed level 3").rank("min", descending=True).alias("printed rank"))
     )
     board = query(
-        store, "SELECT rank, model, level_2, level_3, level_4, level_5 FROM leaderboard"
+        store,
+        "SELECT rank, model, level_2, level_3, level_4, level_5 FROM leaderboard "
+        "ORDER BY rank, model",
     ).head(HEAD)
     return board.join(printed, on="model", how="left", maintain_order="left").with_columns(
         pl.col("printed rank").cast(pl.Int64)
@@ -118,8 +120,9 @@ def language(stores: dict[str, Store]) -> pl.DataFrame:
     both = query(stores["workbook"], text).join(
         query(stores["paper"], text), on="model", suffix=" (paper)"
     )
-    chosen = both.filter((pl.col("level_4") > 0) | (pl.col("won").rank("ordinal") > len(both) - 5))
-    return chosen.sort("won", descending=True).select(
+    # Names part systems that win as many: neither the choice nor the order hangs on the join's.
+    both = both.sort("won", "won (paper)", "model", descending=[True, True, False])
+    return both.filter((pl.col("level_4") > 0) | (pl.int_range(pl.len()) < 5)).select(
         "model",
         pl.col("won").alias("language tasks won, workbook"),
         pl.col("won (paper)").alias("paper"),
