@@ -45,52 +45,62 @@ WITH models AS (
     FROM stg_task_scores
 ),
 
-every_task AS (
+-- Nearly all models have a row for every task: only the others are compared task by task.
+incomplete AS (
     SELECT
         models.profile,
-        models.model,
-        stg_tasks.*
+        models.model
     FROM models
+    LEFT JOIN stg_task_scores AS scores
+        ON models.profile = scores.profile AND models.model = scores.model
+    GROUP BY ALL
+    HAVING count(scores.task_id) < (SELECT count(*) FROM stg_tasks)
+),
+
+absent AS (
+    SELECT
+        incomplete.profile,
+        incomplete.model,
+        stg_tasks.task_id,
+        'unsupported' AS status
+    FROM incomplete
     CROSS JOIN stg_tasks
+    ANTI JOIN stg_task_scores AS scores
+        ON
+            incomplete.profile = scores.profile
+            AND incomplete.model = scores.model
+            AND stg_tasks.task_id = scores.task_id
+),
+
+every_task AS (
+    SELECT * FROM stg_task_scores
+    UNION ALL BY NAME
+    SELECT * FROM absent
 ),
 
 normalised AS (
     SELECT
         every_task.*,
-        coalesce(scores.status, 'unsupported') AS status,
-        scores.raw_score,
+        stg_tasks.modality,
+        stg_tasks.paradigm,
+        stg_tasks.metric_id,
+        stg_tasks.direction,
+        stg_tasks.specialist_raw,
+        stg_tasks.specialist_score,
         CASE
-            WHEN scores.raw_score IS NULL THEN 0
+            WHEN every_task.raw_score IS NULL THEN 0
             ELSE
                 normalise(
-                    every_task.map,
-                    every_task.threshold,
-                    every_task.unit,
-                    every_task.minimum,
-                    every_task.maximum,
-                    scores.raw_score
+                    stg_tasks.map,
+                    stg_tasks.threshold,
+                    stg_tasks.unit,
+                    stg_tasks.minimum,
+                    stg_tasks.maximum,
+                    every_task.raw_score
                 )
-        END AS score,
-        scores.raw_score_answered,
-        scores.n_instances,
-        scores.n_scored,
-        scores.n_missing,
-        scores.n_unreadable,
-        scores.n_duplicate,
-        scores.n_extra,
-        scores.coverage,
-        scores.reason,
-        scores.origin,
-        scores.scorer_version,
-        scores.duration_s,
-        scores.source,
-        scores.stale_since
+        END AS score
     FROM every_task
-    LEFT JOIN stg_task_scores AS scores
-        ON
-            every_task.profile = scores.profile
-            AND every_task.model = scores.model
-            AND every_task.task_id = scores.task_id
+    INNER JOIN stg_tasks ON every_task.task_id = stg_tasks.task_id
 ),
 
 compared AS (
