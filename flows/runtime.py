@@ -9,7 +9,6 @@ runs under the flow's interpreter lock.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -24,7 +23,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -46,7 +44,7 @@ from tasks.errors import UserError
 from tasks.files import is_storage_failure
 from tasks.lock import StoreLock, hold
 from tasks.storage import Store
-from tasks.worker import end_with_parent
+from tasks.worker import WorkerContext, end_with_parent
 
 T = TypeVar("T")
 
@@ -98,12 +96,12 @@ _PRELOADED = [
 ]
 
 
-def _fork_server() -> ForkServerContext:
+def _fork_server() -> WorkerContext:
     """Starts the process that workers are forked from, if it does not run yet, and does not wait.
 
     Workers that are forked from a clean process start quickly, and no thread's lock is copied.
     """
-    context = multiprocessing.get_context("forkserver")
+    context = WorkerContext()
     context.set_forkserver_preload(_PRELOADED)
     # A process a core is enough: workers that share the cores in threads too get in each other's way.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")

@@ -260,6 +260,20 @@ def test_a_worker_that_was_just_starting_ends_with_its_broken_pool(monkeypatch):
     pool.close()
 
 
+@pytest.mark.parametrize("how", [["main.py"], ["-m", "main"]])
+def test_workers_do_not_run_the_main_script_again(tmp_path, how):
+    # Of a scheduled night that script is Prefect.
+    tmp_path.joinpath("main.py").write_text(
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from tasks.worker import WorkerContext, end_with_parent\n"
+        "assert __name__ == '__main__', 'a worker ran the main script'\n"
+        "with ProcessPoolExecutor(1, WorkerContext(), end_with_parent) as pool:\n"
+        "    print(pool.submit(abs, -3).result())\n"
+    )
+    ran = subprocess.run([sys.executable, *how], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "3\n"), ran.stderr
+
+
 @pytest.mark.server
 def test_nothing_outlives_a_killed_run_that_had_its_own_server(bench, tmp_path, prefect_home):
     for number in range(3):
