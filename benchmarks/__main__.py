@@ -16,7 +16,7 @@ from benchmarks.command import parser
 
 #: Module and options of each part, in the order of the page.
 PARTS = {
-    "full_model": ["--turns", "5", "--models", "5"],
+    "full_model": ["--turns", "15", "--models", "5"],
     "night": [],
     "ingest_floor": [],
     "levels": [],

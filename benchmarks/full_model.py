@@ -339,9 +339,41 @@ def plain_scorer(root: Path, tasks: dict[str, tuple[str, int]]) -> dict[str, tup
     return found
 
 
-def by_turns(root: Path, turns: int) -> tuple[dict[str, float], float]:
-    """Median seconds under Prefect, by stage, and without it; by turns, so that a busy moment hits both,
-    and each of them first in every second one, as the disk still works on what the other has written.
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Both sides of all turns.
+
+    Attributes:
+        seconds: medians of the nightly flow, by stage.
+        plain: the median of the same functions without Prefect.
+        more: seconds that the flow took more than the other side of the same turn, sorted.
+    """
+
+    seconds: dict[str, float]
+    plain: float
+    more: list[float]
+
+    @property
+    def orchestration(self) -> float:
+        """Seconds of it: the median of the turns. Sides of one turn see the same machine, whose speed
+        differs more from one minute to another than the two of them do."""
+        return median(self.more)
+
+    @property
+    def share(self) -> float:
+        """Its share of the flow's time, 0..1."""
+        return max(0.0, self.orchestration / self.seconds["wall"])
+
+    @property
+    def spread(self) -> str:
+        """The middle half of the turns."""
+        quarter = len(self.more) // 4
+        return f"{self.more[quarter]:.2f} to {self.more[-1 - quarter]:.2f} s in the middle half"
+
+
+def by_turns(root: Path, turns: int) -> Turns:
+    """The flow and the same functions without Prefect; by turns, so that a busy moment hits both, and
+    each of them first in every second one, as the disk still works on what the other has written.
 
     One server lasts for all turns, as a scheduled night's does; it is stopped for the other side. The
     first turn does not count: in it the server, and this process, load what they have loaded ever after.
@@ -366,8 +398,11 @@ def by_turns(root: Path, turns: int) -> tuple[dict[str, float], float]:
             for side in (night, plain) if turn % 2 else (plain, night):
                 side()
             print(f"turn {turn}: {runs[-1]['wall']:.2f} s, plain {plains[-1]:.2f} s", flush=True)
-    stages = {stage: median(run[stage] for run in runs[1:]) for stage in runs[0]}
-    return stages, median(plains[1:])
+    return Turns(
+        {stage: median(run[stage] for run in runs[1:]) for stage in runs[0]},
+        median(plains[1:]),
+        sorted(run["wall"] - plain for run, plain in zip(runs[1:], plains[1:], strict=True)),
+    )
 
 
 def _emptied(store: Path) -> str:
@@ -398,28 +433,24 @@ class Measured:
     Attributes:
         tasks: metric and instances by task id.
         size: of all JSON files, in MB.
-        seconds: of the nightly flow, by stage.
-        plain: seconds of the same functions without Prefect.
+        one: a night of one model.
+        several: a night of several.
         own: peak memory of the flow's process in GB.
         largest: that of its largest child.
         ours: seconds an instance of our score stage, by metric.
         reference: the same of the plain scorer, and its scores by task.
         worst: the largest difference of a task score.
-        night: seconds of a night of several models, by stage.
-        plain_night: seconds of that night without Prefect.
     """
 
     tasks: dict[str, tuple[str, int]]
     size: float
-    seconds: dict[str, float]
-    plain: float
+    one: Turns
+    several: Turns
     own: float
     largest: float
     ours: dict[str, float]
     reference: dict[str, tuple[float, dict]]
     worst: float
-    night: dict[str, float]
-    plain_night: float
 
 
 def measure(root: Path, scale: float, turns: int, models: int) -> Measured:
@@ -428,33 +459,36 @@ def measure(root: Path, scale: float, turns: int, models: int) -> Measured:
     size = sum(f.stat().st_size for f in root.rglob("*.json")) / 1e6
     warm_up()
     with worker_peaks() as children:
-        seconds, plain = by_turns(root, turns)
+        one = by_turns(root, turns)
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     ours = score_rates(root, str(root / "store-plain"))
     reference = plain_scorer(root, tasks)
     worst = compare(str(root / "store"), reference)
     add_models(root, models)
-    night, plain_night = by_turns(root, 3)
+    several = by_turns(root, turns_of_several(turns))
     return Measured(
         tasks=tasks,
         size=size,
-        seconds=seconds,
-        plain=plain,
+        one=one,
+        several=several,
         own=own,
         largest=max(children.values(), default=0.0),
         ours=ours,
         reference=reference,
         worst=worst,
-        night=night,
-        plain_night=plain_night,
     )
+
+
+def turns_of_several(turns: int) -> int:
+    """Turns of the longer night: a third, three at least."""
+    return max(3, turns // 3)
 
 
 def report(found: Measured, scale: float, turns: int, models: int) -> str:
     """The tables as Markdown."""
     instances = sum(count for _, count in found.tasks.values())
-    wall, night = found.seconds["wall"], found.night["wall"]
-    night_server = found.night["Prefect server, CPU"]
+    wall, several = found.one.seconds["wall"], found.several
+    night, server = several.seconds["wall"], several.seconds["Prefect server, CPU"]
     # The plain scorer is timed on a sample: its rates say what the whole set would take.
     per_row = sum(found.reference[metric][0] * count for metric, count in found.tasks.values())
     lines = [
@@ -464,23 +498,25 @@ def report(found: Measured, scale: float, turns: int, models: int) -> str:
         "",
         "| what | measured |",
         "|---|---|",
-        *(f"| nightly: {stage} | {value:.1f} s |" for stage, value in found.seconds.items()),
-        f"| the same functions without Prefect | {found.plain:.1f} s |",
-        f"| orchestration share | {max(0.0, 1 - found.plain / wall):.1%} |",
-        f"| orchestration, seconds | {wall - found.plain:.2f} s |",
-        f"| a night of {models} such models: wall, and without Prefect (medians of 3) "
-        f"| {night:.1f} s, {found.plain_night:.1f} s |",
-        f"| its Prefect server's CPU, of all cores' time | {night_server:.1f} s, "
-        f"{night_server / night / (os.cpu_count() or 1):.1%} |",
-        f"| orchestration share of that night | {max(0.0, 1 - found.plain_night / night):.1%} |",
+        *(f"| nightly: {stage} | {value:.1f} s |" for stage, value in found.one.seconds.items()),
+        f"| the same functions without Prefect | {found.one.plain:.1f} s |",
+        f"| orchestration, seconds | {found.one.orchestration:.2f} s ({found.one.spread}) |",
+        f"| orchestration share | {found.one.share:.1%} |",
+        f"| a night of {models} such models: wall, and without Prefect "
+        f"| {night:.1f} s, {several.plain:.1f} s |",
+        f"| its orchestration, seconds | {several.orchestration:.2f} s ({several.spread}) |",
+        f"| orchestration share of that night | {several.share:.1%} |",
+        f"| its Prefect server's CPU, of all cores' time "
+        f"| {server:.1f} s, {server / night / (os.cpu_count() or 1):.1%} |",
         f"| peak memory, flow process / largest child | {found.own:.2f} GB / {found.largest:.2f} GB |",
         f"| instance rate of the whole run | {instances / wall:,.0f} /s |",
         f"| plain per-row scorer, one core, whole set (from its rates) | {per_row:.0f} s |",
-        f"| plain scorer's time / our score stage | {per_row / found.seconds['score']:.1f}x |",
+        f"| plain scorer's time / our score stage | {per_row / found.one.seconds['score']:.1f}x |",
         f"| plain scorer's time / our whole run | {per_row / wall:.1f}x |",
         f"| largest difference of a task score | {found.worst:.1e} |",
         "",
-        f"Medians of {turns} turns; the largest child is a worker or the Prefect server.",
+        f"Medians of {turns} turns ({turns_of_several(turns)} of the night of {models}); orchestration is "
+        "the median of the turns' differences. The largest child is a worker or the Prefect server.",
         "",
         "| metric | ours, one process | plain loop, one process | ratio |",
         "|---|---|---|---|",
@@ -494,7 +530,7 @@ def report(found: Measured, scale: float, turns: int, models: int) -> str:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--scale", type=float, default=1.0, help="share of 325,800 instances")
-    options.add_argument("--turns", type=int, default=5, help="runs of each side, by turns")
+    options.add_argument("--turns", type=int, default=15, help="runs of each side, by turns")
     options.add_argument("--models", type=int, default=10, help="models of the night of several")
     arguments = options.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")  # before Prefect is loaded

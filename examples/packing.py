@@ -54,6 +54,10 @@ def arguments(about: str, makers: dict[str, Any], here: Path) -> argparse.Namesp
     options = parser.parse_args()
     if unknown := set(options.only) - set(makers):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(makers)}")
+    if options.only and options.out.resolve() == here.resolve():
+        parser.error(
+            "--only makes a part, and the example is whole: name another folder with --out"
+        )
     return options
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from examples.packing import arguments
 from tasks.catalog import check_catalogue, load_catalogue
 from tasks.metrics import has_metric
 
@@ -223,3 +224,12 @@ def test_the_broken_submission_is_what_the_script_breaks(maker):
     committed = files("submissions-broken", "broken-model")
     assert committed == broken(sound)
     assert json.loads(committed["model.json"]) == {"name": NAME}
+
+
+def test_a_part_is_never_made_in_place_of_the_whole(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["make.py", "--only", "room.task"])
+    with pytest.raises(SystemExit):
+        arguments("Makes it.", {"room.task": None}, MINI)
+    assert "name another folder with --out" in capsys.readouterr().err
+    sys.argv += ["--out", str(tmp_path)]
+    assert arguments("Makes it.", {"room.task": None}, MINI).out == tmp_path

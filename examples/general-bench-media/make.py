@@ -8,7 +8,7 @@
 # ///
 """Makes the example anew: data set, catalogue with measured specialists, submissions.
 
-    uv run make.py [--only MAKER ...] [--out FOLDER]
+    uv run make.py [--out FOLDER [--only MAKER ...]]
 
 Everything is computed from data inside the packages named above, with fixed seeds. `--only` makes
 a part, for a look or a test.
