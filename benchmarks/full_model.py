@@ -22,7 +22,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -366,9 +366,10 @@ class Turns:
 
     @property
     def spread(self) -> str:
-        """The middle half of the turns."""
+        """The middle half of the turns, and their mean."""
         quarter = len(self.more) // 4
-        return f"{self.more[quarter]:.2f} to {self.more[-1 - quarter]:.2f} s in the middle half"
+        middle = f"{self.more[quarter]:.2f} to {self.more[-1 - quarter]:.2f} s in the middle half"
+        return f"{middle}, mean {fmean(self.more):.2f} s"
 
 
 def by_turns(root: Path, turns: int) -> Turns:
