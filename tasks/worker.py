@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import ModuleType
 from typing import Any
@@ -27,34 +25,28 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
+_main_is_away = threading.Lock()
+
+
 class _WorkerProcess(ForkServerProcess):
     """A process that does not run its parent's main script once more.
 
     Python has each worker import it, for what is defined there. Of a scheduled night that is all of
-    Prefect, three seconds a worker, and our calls are never defined in a script.
+    Prefect, two seconds a worker, and our calls are never defined in a script.
     """
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _without_main():
-            return ForkServerProcess._Popen(process_obj)  # type: ignore[attr-defined]
+        with _main_is_away:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return ForkServerProcess._Popen(process_obj)  # type: ignore[attr-defined]
+            finally:
+                sys.modules["__main__"] = main
 
 
 class WorkerContext(ForkServerContext):
     """Starts workers by forking a clean process, none of which knows the run's main script."""
 
     Process = _WorkerProcess
-
-
-_main_is_away = threading.Lock()
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    with _main_is_away:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main

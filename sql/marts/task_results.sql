@@ -32,29 +32,38 @@
 --   duration_s: seconds it took to score
 --   source: file it came from
 --   stale_since: since when the task could not be scored again; the score is the last good one
-WITH models AS (
+WITH known AS (
     SELECT
+        profile,
         model,
-        unnest(['corrected', 'published']) AS profile
-    FROM (SELECT DISTINCT model FROM stg_task_scores) AS known
-    UNION
+        count(*) AS tasks
+    FROM stg_task_scores
+    GROUP BY ALL
+),
+
+models AS (
+    SELECT
+        unnest(['corrected', 'published']) AS profile,
+        model,
+        0 AS tasks
+    FROM known
+    UNION ALL
     -- Imported figures are of all instances: who has nothing else is not on the quick board.
     SELECT
+        profile,
         model,
-        profile
-    FROM stg_task_scores
+        tasks
+    FROM known
 ),
 
 -- Nearly all models have a row for every task: only the others are compared task by task.
 incomplete AS (
     SELECT
-        models.profile,
-        models.model
+        profile,
+        model
     FROM models
-    LEFT JOIN stg_task_scores AS scores
-        ON models.profile = scores.profile AND models.model = scores.model
     GROUP BY ALL
-    HAVING count(scores.task_id) < (SELECT count(*) FROM stg_tasks)
+    HAVING sum(tasks) < (SELECT count(*) FROM stg_tasks)
 ),
 
 absent AS (
