@@ -1,7 +1,8 @@
 -- The halves that levels are made of: means over all tasks of a modality's paradigm on a board.
--- Tasks of one skill are on the same boards, so they are summed first and once. Sums are exact.
+-- A board takes all tasks of its modalities' paradigms, or those of one skill: sums over skills are made
+-- once, and serve every board. Sums are exact.
 -- grain: profile, board, model, modality, paradigm
--- inputs: board_tasks, stg_tasks, task_results
+-- inputs: board_halves, stg_boards, stg_tasks, task_results
 -- columns:
 --   profile: corrected, published or quick
 --   board_id: board
@@ -30,46 +31,66 @@ WITH skill_sums AS (
             AS sum_won_scores
     FROM task_results
     INNER JOIN stg_tasks ON task_results.task_id = stg_tasks.task_id
+    WHERE task_results.modality <> 'language'  -- those are on no board
     GROUP BY ALL
 ),
 
-board_skills AS (
-    SELECT DISTINCT
-        board_tasks.board_id,
-        board_tasks.modality,
-        board_tasks.paradigm,
-        stg_tasks.skill
-    FROM board_tasks
-    INNER JOIN stg_tasks ON board_tasks.task_id = stg_tasks.task_id
+whole_sums AS (
+    SELECT
+        profile,
+        model,
+        modality,
+        paradigm,
+        sum(tasks_total)::BIGINT AS tasks_total,
+        sum(tasks_supported)::BIGINT AS tasks_supported,
+        sum(tasks_won)::BIGINT AS tasks_won,
+        sum(sum_scores) AS sum_scores,
+        sum(sum_won_scores) AS sum_won_scores
+    FROM skill_sums
+    GROUP BY ALL
+),
+
+halves AS (
+    SELECT
+        board_halves.board_id,
+        board_halves.modality,
+        board_halves.paradigm,
+        stg_boards.skill
+    FROM board_halves
+    INNER JOIN stg_boards ON board_halves.board_id = stg_boards.board_id
 ),
 
 summed AS (
     SELECT
-        skill_sums.profile,
-        board_skills.board_id,
-        skill_sums.model,
-        board_skills.modality,
-        board_skills.paradigm,
-        sum(skill_sums.tasks_total)::BIGINT AS tasks_total,
-        sum(skill_sums.tasks_supported)::BIGINT AS tasks_supported,
-        sum(skill_sums.tasks_won)::BIGINT AS tasks_won,
-        sum(skill_sums.sum_scores)::DOUBLE AS sum_scores,
-        sum(skill_sums.sum_won_scores)::DOUBLE AS sum_won_scores
-    FROM board_skills
+        halves.board_id,
+        whole_sums.*
+    FROM halves
+    INNER JOIN whole_sums
+        ON halves.modality = whole_sums.modality AND halves.paradigm = whole_sums.paradigm
+    WHERE halves.skill IS NULL
+    UNION ALL
+    SELECT
+        halves.board_id,
+        skill_sums.* EXCLUDE (skill)
+    FROM halves
     INNER JOIN skill_sums
         ON
-            board_skills.modality = skill_sums.modality
-            AND board_skills.paradigm = skill_sums.paradigm
-            AND board_skills.skill IS NOT DISTINCT FROM skill_sums.skill
-    GROUP BY ALL
-),
-
-averaged AS (
-    SELECT
-        *,
-        sum_scores / tasks_total AS mean_score,
-        sum_won_scores / tasks_total AS mean_won_score
-    FROM summed
+            halves.modality = skill_sums.modality
+            AND halves.paradigm = skill_sums.paradigm
+            AND halves.skill = skill_sums.skill
 )
 
-SELECT * FROM averaged
+SELECT
+    profile,
+    board_id,
+    model,
+    modality,
+    paradigm,
+    tasks_total,
+    tasks_supported,
+    tasks_won,
+    sum_scores::DOUBLE AS sum_scores,
+    sum_won_scores::DOUBLE AS sum_won_scores,
+    sum_scores::DOUBLE / tasks_total AS mean_score,
+    sum_won_scores::DOUBLE / tasks_total AS mean_won_score
+FROM summed
