@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import ssl
 import time
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_SSL_CERT_FILE
 
 from flows import runtime
 from flows.nightly import nightly
@@ -141,3 +143,9 @@ def test_a_port_that_another_process_takes_first_is_left_to_it(prefect_home, mon
         with runtime._own_server() as url:
             assert httpx.get(f"{url}/health", timeout=30).status_code == 200
     assert ports == []
+
+
+def test_clients_of_a_server_without_tls_load_one_certificate(server):
+    assert server.startswith("http://")
+    context = ssl.create_default_context(cafile=PREFECT_API_SSL_CERT_FILE.value())
+    assert len(context.get_ca_certs()) == 1
