@@ -55,6 +55,9 @@ GROUPS = [
 ] + [("language", "language")]
 #: Instances of each metric that the plain scorer is timed on.
 SAMPLE = 3_000
+#: Seconds after each side of a turn: the server records a run's last events when the run has ended, and
+#: once it goes on after a stop has more to catch up with. The next side is not to pay for that.
+SETTLE_SECONDS = 3.0
 
 
 def make_inputs(root: Path, scale: float, seed: int = 7) -> dict[str, tuple[str, int]]:
@@ -387,6 +390,7 @@ def by_turns(root: Path, turns: int) -> Turns:
 
         def night() -> None:
             runs.append(run_under_prefect(root, _emptied(root / "store"), server))
+            time.sleep(SETTLE_SECONDS)
 
         def plain() -> None:
             server.suspend()
@@ -394,6 +398,7 @@ def by_turns(root: Path, turns: int) -> Turns:
                 plains.append(run_plainly(root, _emptied(root / "store-plain")))
             finally:
                 server.resume()
+                time.sleep(SETTLE_SECONDS)
 
         for turn in range(turns + 1):
             for side in (night, plain) if turn % 2 else (plain, night):
