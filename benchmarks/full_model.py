@@ -390,7 +390,6 @@ def by_turns(root: Path, turns: int) -> Turns:
 
         def night() -> None:
             runs.append(run_under_prefect(root, _emptied(root / "store"), server))
-            time.sleep(SETTLE_SECONDS)
 
         def plain() -> None:
             server.suspend()
@@ -398,11 +397,11 @@ def by_turns(root: Path, turns: int) -> Turns:
                 plains.append(run_plainly(root, _emptied(root / "store-plain")))
             finally:
                 server.resume()
-                time.sleep(SETTLE_SECONDS)
 
         for turn in range(turns + 1):
             for side in (night, plain) if turn % 2 else (plain, night):
                 side()
+                time.sleep(SETTLE_SECONDS)
             print(f"turn {turn}: {runs[-1]['wall']:.2f} s, plain {plains[-1]:.2f} s", flush=True)
     return Turns(
         {stage: median(run[stage] for run in runs[1:]) for stage in runs[0]},

@@ -59,6 +59,14 @@ def test_every_table_and_column_says_what_it_is(published):
         assert commented["levels.level_2"] == models["levels"].columns["level_2"]
 
 
+def test_counts_of_halves_are_integers_for_every_reader(published):
+    store, _ = published
+    with connect(store) as database:
+        columns = database.execute("DESCRIBE paradigm_scores").fetchall()
+    types = {name: kind for name, kind, *_ in columns if name.startswith("tasks_")}
+    assert set(types.values()) == {"BIGINT"}, types
+
+
 def test_exports_say_where_they_come_from(published):
     store, catalogue = published
     path = store.path("published", "test", "levels.parquet")

@@ -24,8 +24,8 @@ WITH skill_sums AS (
         task_results.paradigm,
         stg_tasks.skill,
         count(*) AS tasks_total,
-        count_if(task_results.status = 'scored') AS tasks_supported,
-        count_if(task_results.wins) AS tasks_won,
+        count_if(task_results.status = 'scored')::BIGINT AS tasks_supported,
+        count_if(task_results.wins)::BIGINT AS tasks_won,
         sum(exact(task_results.score)) AS sum_scores,
         sum(exact(CASE WHEN task_results.wins THEN task_results.score ELSE 0 END))
             AS sum_won_scores
@@ -68,7 +68,7 @@ summed AS (
     INNER JOIN whole_sums
         ON halves.modality = whole_sums.modality AND halves.paradigm = whole_sums.paradigm
     WHERE halves.skill IS NULL
-    UNION ALL
+    UNION ALL BY NAME
     SELECT
         halves.board_id,
         skill_sums.* EXCLUDE (skill)
