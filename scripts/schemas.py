@@ -166,7 +166,7 @@ def _tables() -> tuple[dict[str, Any], Meanings]:
         with connect(store) as database:
             columns = database.execute(
                 "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
-                "ORDER BY table_name, column_index"
+                "WHERE schema_name = 'main' ORDER BY table_name, column_index"
             ).fetchall()
             tables = published_tables(database)
     fields: dict[str, dict[str, Any]] = {table: {} for table in tables}

@@ -653,15 +653,16 @@ def test_a_store_of_an_earlier_version_leaves_parts_out(built, tmp_path):
     import duckdb
 
     with duckdb.connect(str(tmp_path / "store" / "results.duckdb")) as database:
-        for view in ("path_to_next_level", "level_gains", "level_contributions", "score_changes"):
-            database.execute(f"DROP VIEW {view}")
-        for table in (
-            "task_intervals",
-            "level_intervals",
-            "rank_intervals",
+        for view in (
+            "path_to_next_level",
+            "level_gains",
+            "level_contributions",
+            "score_changes",
             "synergy_map",
             "boards",
         ):
+            database.execute(f"DROP VIEW {view}")
+        for table in ("task_intervals", "level_intervals", "rank_intervals"):
             database.execute(f"DROP TABLE {table}")
     build_site(Store(tmp_path / "store"), tmp_path / "site")
     page = (tmp_path / "site" / "model" / "alpha.html").read_text(encoding="utf-8")

@@ -59,6 +59,36 @@ def test_every_table_and_column_says_what_it_is(published):
         assert commented["levels.level_2"] == models["levels"].columns["level_2"]
 
 
+def test_readers_see_names_as_text_and_tables_hold_them_as_numbers(published):
+    store, _ = published
+    with connect(store) as database:
+        columns = database.execute(
+            "SELECT schema_name, table_name, column_name, split_part(data_type, '(', 1) "
+            "FROM duckdb_columns() WHERE database_name <> 'temp' AND NOT internal"
+        ).fetchall()
+        types = {(schema, table, column): kind for schema, table, column, kind in columns}
+        assert "ENUM" not in {kind for (schema, *_), kind in types.items() if schema == "main"}
+        for table, column in (
+            *(("task_results", key) for key in ("profile", "model", "task_id", "modality")),
+            *(("levels", key) for key in ("profile", "aggregation", "board_id", "model")),
+        ):
+            assert types["keyed", table, column] == "ENUM", (table, column)
+            assert types["main", table, column] == "VARCHAR", (table, column)
+        assert database.execute("FROM levels WHERE model = 'no such model'").fetchall() == []
+
+
+def test_scores_of_tasks_that_the_catalogue_lost_are_left_out(published, tmp_path):
+    store, _ = published
+    _, *others = TWO_MODALITIES
+    build(store, catalogue_of(tmp_path, others), RunInfo.now("second"))
+    with connect(store) as database:
+        results = database.execute(
+            "SELECT task_id, status FROM task_results WHERE profile = 'corrected'"
+        ).fetchall()
+    assert len(results) == len(others)
+    assert {status for _, status in results} == {"unsupported"}
+
+
 def test_counts_of_halves_are_integers_for_every_reader(published):
     store, _ = published
     with connect(store) as database:
@@ -100,10 +130,11 @@ def test_a_run_that_changed_nothing_keeps_the_results_and_goes_into_the_history(
         comments = "SELECT table_name, column_name, comment FROM duckdb_columns() ORDER BY ALL"
         commented = database.execute(comments).fetchall()
     made = []
-    create = build_module.__globals__["_create"]
-    monkeypatch.setitem(
-        build_module.__globals__, "_create", lambda *which: made.append(which) or create(*which)
-    )
+    for name in ("add_tables", "create"):
+        make = build_module.__globals__[name]
+        monkeypatch.setitem(
+            build_module.__globals__, name, lambda *of, make=make: made.append(of) or make(*of)
+        )
     stages = [StageRun("score", 1.5, tasks=0, unchanged=1)]
     again = build(store, catalogue, RunInfo.now("second", stages))
     assert made == []
@@ -196,11 +227,11 @@ def test_each_check_finds_what_it_is_for(published):
     """A check that cannot fail is no check: each is run on a database spoilt for it."""
     store, _ = published
     spoil = {
-        "scores_in_range": "UPDATE task_results SET score = 101 WHERE task_id = 'language.l1'",
-        "levels_ordered": "UPDATE levels SET level_3 = level_2 + 1",
-        "every_model_everywhere": "DELETE FROM task_results WHERE task_id = 'language.l1'",
-        "unsupported_never_wins": "UPDATE task_results SET wins = true",
-        "contributions_sum_up": "UPDATE levels SET level_4 = level_4 + 1e-6",
+        "scores_in_range": "UPDATE keyed.task_results SET score = 101 WHERE task_id = 'language.l1'",
+        "levels_ordered": "UPDATE keyed.levels SET level_3 = level_2 + 1",
+        "every_model_everywhere": "DELETE FROM keyed.task_results WHERE task_id = 'language.l1'",
+        "unsupported_never_wins": "UPDATE keyed.task_results SET wins = true",
+        "contributions_sum_up": "UPDATE keyed.levels SET level_4 = level_4 + 1e-6",
     }
     checks = {check.name: check.sql for check in load_models("checks")}
     assert checks.keys() == spoil.keys()
@@ -227,7 +258,7 @@ def test_a_reader_keeps_its_results_while_new_ones_are_swapped_in(published):
 def test_results_cannot_be_written_through_a_connection(published):
     store, _ = published
     with connect(store) as database, pytest.raises(duckdb.Error, match="read-only"):
-        database.execute("DELETE FROM levels")
+        database.execute("DELETE FROM keyed.levels")
 
 
 def test_a_store_without_results_says_what_to_do(tmp_path):

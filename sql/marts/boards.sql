@@ -1,7 +1,7 @@
 -- The boards that models are ranked on. A: all modalities. B: modalities and combinations of them.
 -- C: a paradigm of a modality. D: a skill of such a paradigm.
 -- grain: board
--- inputs: stg_boards, board_tasks
+-- inputs: stg_boards, board_tasks, board_key
 -- columns:
 --   board_id: A, B-..., C-... or D-...
 --   scope: A, B, C or D
@@ -20,7 +20,7 @@ WITH counted AS (
 )
 
 SELECT
-    stg_boards.board_id,
+    stg_boards.board_id::board_key AS board_id,
     stg_boards.scope,
     stg_boards.title,
     stg_boards.modalities,

@@ -4,7 +4,7 @@
 -- means, and level 4 does not exist. A group of a two-paradigm board that has tasks of one
 -- paradigm only counts the absent half as 0, so that a catalogue gains nothing by leaving it out.
 -- grain: profile, aggregation, board, model, modality
--- inputs: boards, paradigm_scores
+-- inputs: boards, paradigm_scores, aggregation_key, modality_key
 -- columns:
 --   profile: corrected, published or quick
 --   aggregation: modality_mean or task_mean
@@ -45,7 +45,7 @@ pooled_halves AS (
         profile,
         board_id,
         model,
-        'all' AS modality,
+        'all'::modality_key AS modality,
         sum(tasks_total)::BIGINT AS tasks_total,
         sum(tasks_supported)::BIGINT AS tasks_supported,
         sum(tasks_won)::BIGINT AS tasks_won,
@@ -61,12 +61,12 @@ pooled_halves AS (
 
 groups AS (
     SELECT
-        'modality_mean' AS aggregation,
+        'modality_mean'::aggregation_key AS aggregation,
         *
     FROM modality_halves
     UNION ALL
     SELECT
-        'task_mean' AS aggregation,
+        'task_mean'::aggregation_key AS aggregation,
         *
     FROM pooled_halves
 ),

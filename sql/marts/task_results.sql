@@ -4,7 +4,7 @@
 -- only the published profile compares normalised values, as the published scorer does.
 -- The quick profile has a model's rows if any of its tasks was scored on the quick instances.
 -- grain: profile, model, task
--- inputs: stg_tasks, stg_task_scores
+-- inputs: stg_tasks, stg_task_scores, profile_key, status_key
 -- columns:
 --   profile: corrected, published or quick
 --   model: model name
@@ -43,7 +43,7 @@ WITH known AS (
 
 models AS (
     SELECT
-        unnest(['corrected', 'published']) AS profile,
+        unnest(['corrected', 'published']::profile_key[]) AS profile,
         model,
         0 AS tasks
     FROM known
@@ -71,7 +71,7 @@ absent AS (
         incomplete.profile,
         incomplete.model,
         stg_tasks.task_id,
-        'unsupported' AS status
+        'unsupported'::status_key AS status
     FROM incomplete
     CROSS JOIN stg_tasks
     ANTI JOIN stg_task_scores AS scores

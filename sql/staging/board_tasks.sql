@@ -1,6 +1,6 @@
 -- Which tasks count on which board. Language tasks are on no board: they weigh level 5 only.
 -- grain: board, task
--- inputs: stg_boards, stg_tasks
+-- inputs: stg_boards, stg_tasks, board_key
 -- columns:
 --   board_id: A, B-..., C-... or D-...
 --   max_level: the highest level that the board knows
@@ -8,7 +8,7 @@
 --   paradigm: the task's paradigm
 --   task_id: canonical task id
 SELECT
-    stg_boards.board_id,
+    stg_boards.board_id::board_key AS board_id,
     stg_boards.max_level,
     stg_tasks.modality,
     stg_tasks.paradigm,

@@ -3,7 +3,7 @@
 -- Profiles: corrected (the specification), published (the published scorer's rules), and quick (the
 -- corrected rules on the quick board's instances, which counts and coverage are then of).
 -- grain: profile, model, task
--- inputs: raw_task_scores, stg_tasks
+-- inputs: raw_task_scores, stg_tasks, model_key, task_key, profile_key, status_key
 -- columns:
 --   profile: corrected, published or quick
 --   model: model name
@@ -25,34 +25,54 @@
 --   duration_s: seconds it took to score
 --   source: file it came from
 --   stale_since: since when the task could not be scored again; the score is the last good one
-WITH scored AS (
-    SELECT * FROM raw_task_scores
-    WHERE origin = 'scored'
-),
-
-imported AS (
+WITH keyed AS (
     SELECT
-        *,
-        row_number() OVER (PARTITION BY profile, model, task_id ORDER BY source) AS preference
+        * REPLACE (
+            profile::profile_key AS profile,
+            model::model_key AS model,
+            -- Null where the catalogue knows the task no more.
+            try_cast(task_id AS task_key) AS task_id,
+            status::status_key AS status
+        )
     FROM raw_task_scores
-    WHERE origin = 'imported'
 ),
 
-imported_alone AS (
-    SELECT imported.* EXCLUDE (preference)
-    FROM imported
-    ANTI JOIN scored
+repeated AS (
+    SELECT
+        profile,
+        model,
+        task_id
+    FROM keyed
+    GROUP BY ALL
+    HAVING count(*) > 1
+),
+
+ranked AS (
+    SELECT
+        keyed.*,
+        row_number() OVER (
+            PARTITION BY keyed.profile, keyed.model, keyed.task_id
+            ORDER BY keyed.origin = 'scored' DESC, keyed.source
+        ) AS preference
+    FROM keyed
+    SEMI JOIN repeated
         ON
-            imported.profile = scored.profile
-            AND imported.model = scored.model
-            AND imported.task_id = scored.task_id
-    WHERE imported.preference = 1
+            keyed.profile = repeated.profile
+            AND keyed.model = repeated.model
+            AND keyed.task_id = repeated.task_id
 ),
 
+-- Nearly all tasks have one figure: only the others are ranked.
 known AS (
-    FROM scored
+    SELECT * FROM keyed
+    ANTI JOIN repeated
+        ON
+            keyed.profile = repeated.profile
+            AND keyed.model = repeated.model
+            AND keyed.task_id = repeated.task_id
     UNION ALL
-    FROM imported_alone
+    SELECT * EXCLUDE (preference) FROM ranked
+    WHERE preference = 1
 ),
 
 chosen AS (
@@ -74,7 +94,7 @@ checked AS (
         profile,
         model,
         task_id,
-        CASE WHEN out_of_range THEN 'refused' ELSE status END AS status,
+        CASE WHEN out_of_range THEN 'refused'::status_key ELSE status END AS status,
         CASE WHEN status = 'scored' AND NOT out_of_range THEN raw_score END AS raw_score,
         raw_score_answered,
         n_instances,

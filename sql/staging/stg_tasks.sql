@@ -1,6 +1,6 @@
 -- The tasks of the catalogue, each with its specialist (level 1).
 -- grain: task
--- inputs: raw_tasks
+-- inputs: raw_tasks, task_key, modality_key, paradigm_key, skill_key, metric_key
 -- columns:
 --   task_id: canonical id, modality.paradigm.title
 --   modality: image, video, audio, 3d or language
@@ -23,18 +23,18 @@
 --   specialist_raw: the specialist's (SoTA) raw score
 --   specialist_score: the specialist's score on 0..100, by the same map (level 1)
 SELECT
-    task_id,
-    modality,
-    paradigm,
+    task_id::task_key AS task_id,
+    modality::modality_key AS modality,
+    paradigm::paradigm_key AS paradigm,
     title,
     short_title,
-    nullif(trim(skill), '') AS skill,
+    nullif(trim(skill), '')::skill_key AS skill,
     domain,
     capability,
     data_source,
     n_instances AS n_instances_published,
     specialist_model,
-    metric_id,
+    metric_id::metric_key AS metric_id,
     unit,
     direction,
     map,

@@ -9,7 +9,8 @@ import polars as pl
 
 from tasks.catalog import Catalogue
 from tasks.gate.report import BoardCoverage
-from tasks.warehouse.models import SQL_FOLDER, in_order, load_models
+from tasks.warehouse.models import SQL_FOLDER, load_models, needed_for
+from tasks.warehouse.tables import create, keyed_models
 
 _STAGING = ("stg_tasks", "stg_boards", "board_tasks")
 
@@ -42,8 +43,8 @@ def board_coverage(
         )
         for macro in load_models("macros"):
             database.execute(macro.sql)
-        for model in in_order([m for m in load_models("staging") if m.name in _STAGING]):
-            database.execute(f"CREATE TABLE {model.name} AS {model.sql}")
+        for model in needed_for(_STAGING, keyed_models()):
+            create(database, model)
         (coverage,) = load_models("gate")
         rows = database.sql(coverage.sql).to_arrow_table().to_pylist()
         order = "SELECT board_id, place FROM raw_boards"

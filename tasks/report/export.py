@@ -17,7 +17,7 @@ from tasks.report.typeset import latex, markdown
 from tasks.report.workbook import write_sheet, write_workbook
 from tasks.storage import PARQUET_OPTIONS, Store
 from tasks.warehouse import connect, load_models
-from tasks.warehouse.build import literal, quote
+from tasks.warehouse.tables import literal, quote
 
 #: Formats, by the suffixes of their files.
 FORMATS = {
@@ -37,7 +37,8 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 def published_tables(database: duckdb.DuckDBPyConnection) -> list[str]:
     """The tables and views that results are published in, by name."""
     found = database.execute(
-        "SELECT table_name FROM information_schema.tables WHERE table_catalog <> 'temp'"
+        "SELECT table_name FROM information_schema.tables "
+        "WHERE table_catalog <> 'temp' AND table_schema = 'main'"
     ).fetchall()
     return sorted({row[0] for row in found} - {model.name for model in load_models("staging")})
 
@@ -76,7 +77,7 @@ def read_table(
     types = dict(
         database.execute(
             "SELECT column_name, data_type FROM information_schema.columns "
-            "WHERE table_name = ? ORDER BY ordinal_position",
+            "WHERE table_schema = 'main' AND table_name = ? ORDER BY ordinal_position",
             [source],
         ).fetchall()
     )

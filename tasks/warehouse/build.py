@@ -30,6 +30,7 @@ from tasks.superseded import drop_superseded
 from tasks.uncertainty.published import INTERVALS_VERSION, add_intervals
 from tasks.version import SCORER_VERSION
 from tasks.warehouse.models import SQL_FOLDER, Model, in_order, load_models
+from tasks.warehouse.tables import KEYED, add_table, add_tables, create, literal, quote
 
 #: What a stage of a run leaves on record. `publish` ends here when its tables stand.
 _STAGE_SCHEMA = pa.schema(
@@ -55,17 +56,10 @@ _HISTORY = {
 }
 
 #: Of models that make the results.
-_KINDS = ("macros", "staging", "marts", "intervals", "checks", "history", "views")
+_KINDS = ("macros", "keys", "staging", "marts", "intervals", "checks", "history", "views")
 
-#: What the models are made of; readers get the models.
-_INPUTS = (
-    "raw_tasks",
-    "raw_task_scores",
-    "raw_boards",
-    "raw_task_intervals",
-    "raw_level_intervals",
-    "raw_rank_intervals",
-)
+#: What the models of intervals are made of; readers get the models.
+_INPUTS = ("raw_task_intervals", "raw_level_intervals", "raw_rank_intervals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +125,7 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
         if previous is not None and same:
             previous.rename(path)
         with duckdb.connect(str(path)) as database:
-            _add_table(database, "this_run", pa.Table.from_pylist([this_run]))
+            add_table(database, "this_run", pa.Table.from_pylist([this_run]))
             if not same:
                 _add_results(database, store, catalogue, scores)
             _add_stages(database, run, time.perf_counter() - began)
@@ -140,7 +134,7 @@ def build(store: Store, catalogue: Catalogue, run: RunInfo) -> Published:
             else:
                 _add_history(database, previous)
                 for model in in_order(load_models("views")):
-                    _create(database, model)
+                    create(database, model)
                 _check(database)
                 _describe_all(database)
             tables = _export(database, store, catalogue, run)
@@ -167,16 +161,6 @@ def _drop_unpublished(store: Store, runs: set[str]) -> None:
     older = {name for name in store.names("published") if name < min(runs)}
     live = runs | older | {"latest.json"}
     drop_superseded(store, live, "published", delete=store.delete_folder)
-
-
-def quote(name: str) -> str:
-    """An identifier as SQL spells it, whatever it contains."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A string as SQL spells it, whatever it contains."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _task_scores(store: Store) -> pa.Table:
@@ -228,29 +212,10 @@ def _add_results(
     database: duckdb.DuckDBPyConnection, store: Store, catalogue: Catalogue, scores: pa.Table
 ) -> None:
     """Runs the models on the scores."""
-    _add_table(database, "raw_tasks", catalogue.tasks.to_arrow())
-    _add_table(database, "raw_task_scores", scores)
-    database.execute(
-        "CREATE TABLE raw_boards AS FROM read_csv(?, header = true)",
-        [str(SQL_FOLDER / "boards.csv")],
-    )
-    for macro in load_models("macros"):
-        database.execute(macro.sql)
-    for model in in_order(load_models("staging") + load_models("marts")):
-        _create(database, model)
+    add_tables(database, catalogue.tasks.to_arrow(), scores)
     add_intervals(database, store)
     for model in in_order(load_models("intervals")):
-        _create(database, model)
-
-
-def _add_table(database: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
-    database.register("arrow_input", table)
-    database.execute(f"CREATE TABLE {name} AS FROM arrow_input")
-    database.unregister("arrow_input")
-
-
-def _create(database: duckdb.DuckDBPyConnection, model: Model) -> None:
-    database.execute(f"CREATE {_kind(model)} {quote(model.name)} AS {model.sql}")
+        create(database, model)
 
 
 def _describe_all(database: duckdb.DuckDBPyConnection) -> None:
@@ -275,7 +240,7 @@ def _describe(database: duckdb.DuckDBPyConnection, model: Model) -> None:
 
 
 def _kind(model: Model) -> str:
-    return "VIEW" if model.kind == "views" else "TABLE"
+    return "VIEW" if model.kind in ("views", *KEYED) else "TABLE"
 
 
 def _check(database: duckdb.DuckDBPyConnection) -> None:
@@ -305,7 +270,7 @@ def _add_stages(database: duckdb.DuckDBPyConnection, run: RunInfo, seconds: floa
     (results,) = database.execute("SELECT count(*) FROM task_results").fetchall()[0]
     stages = (*run.stages, StageRun("publish", seconds, tasks=results))
     table = pa.Table.from_pylist([asdict(stage) for stage in stages], _STAGE_SCHEMA)
-    _add_table(database, "this_runs_stages", table)
+    add_table(database, "this_runs_stages", table)
 
 
 def _add_history(database: duckdb.DuckDBPyConnection, previous: Path | None) -> None:
@@ -326,7 +291,7 @@ def _add_history(database: duckdb.DuckDBPyConnection, previous: Path | None) -> 
         "wins, coverage FROM task_results CROSS JOIN this_run LIMIT 0"
     )
     database.execute(f"CREATE TEMP TABLE previous_scores AS {before}")
-    _create(database, score_history)
+    create(database, score_history)
     database.execute("INSERT INTO score_history BY NAME FROM previous_scores")
     # A database of an earlier version may lack a table; a column that it lacks stays NULL.
     for name in [name for name in _HISTORY if name in known]:

@@ -13,7 +13,7 @@ import polars as pl
 from tasks.errors import UserError
 from tasks.schema import Manifest
 from tasks.storage import Store
-from tasks.warehouse.build import literal
+from tasks.warehouse.tables import literal
 
 #: Times that the rows' files are looked for while a run goes on beside.
 _ATTEMPTS = 5

@@ -7,6 +7,7 @@ A header is comment lines at the top of the file: what the model is, then `grain
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -20,7 +21,8 @@ _COLUMN = re.compile(r"--   (\w+): (.+)")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One SQL file: a table (staging, marts), a check whose rows are offences, or a macro."""
+    """One SQL file: a table (staging, marts), a type whose rows are its values (keys), a check whose
+    rows are offences, or a macro."""
 
     name: str
     kind: str
@@ -32,7 +34,7 @@ class Model:
 
 
 def load_models(kind: str) -> list[Model]:
-    """The models of `staging`, `marts`, `intervals`, `checks`, `views` or `macros`, by name."""
+    """The models of a folder of `sql/`, by name."""
     return [_read(path, kind) for path in sorted((SQL_FOLDER / kind).glob("*.sql"))]
 
 
@@ -41,6 +43,19 @@ def in_order(models: list[Model]) -> list[Model]:
     by_name = {model.name: model for model in models}
     graph = {model.name: [i for i in model.inputs if i in by_name] for model in models}
     return [by_name[name] for name in TopologicalSorter(graph).static_order()]
+
+
+def needed_for(names: Iterable[str], models: list[Model]) -> list[Model]:
+    """Of the models those named and all that they are made of, each after those it reads."""
+    by_name = {model.name: model for model in models}
+    found: dict[str, Model] = {}
+    waiting = list(names)
+    while waiting:
+        model = by_name.get(waiting.pop())
+        if model and model.name not in found:
+            found[model.name] = model
+            waiting += model.inputs
+    return in_order(list(found.values()))
 
 
 @cache

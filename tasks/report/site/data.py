@@ -17,7 +17,7 @@ from tasks.metrics import get_metric
 from tasks.report.site.names import slug
 from tasks.storage import Store
 from tasks.warehouse import connect, load_models
-from tasks.warehouse.build import quote
+from tasks.warehouse.tables import quote
 
 #: What pages of models and tasks show; boards show every profile and aggregation.
 PROFILE, AGGREGATION = "corrected", "modality_mean"
