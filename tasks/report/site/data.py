@@ -149,10 +149,8 @@ ORDER BY scope, lower(title), board_id
 
 def _add_absent(database: duckdb.DuckDBPyConnection) -> None:
     """Makes each table of `_EMPTY` that the database lacks, for this connection only."""
-    known = {
-        row[0]
-        for row in database.execute("SELECT table_name FROM information_schema.tables").fetchall()
-    }
+    names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main'"
+    known = {row[0] for row in database.execute(names).fetchall()}
     for name, columns in _EMPTY.items():
         if name not in known:
             database.execute(f"CREATE TEMP TABLE {quote(name)} ({columns})")
