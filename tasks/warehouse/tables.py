@@ -44,7 +44,12 @@ def create(database: duckdb.DuckDBPyConnection, model: Model) -> None:
 
 
 def add_tables(database: duckdb.DuckDBPyConnection, tasks: pa.Table, scores: pa.Table) -> None:
-    """Runs the models of staging and marts on the catalogue's tasks and `TASK_SCORE_SCHEMA`."""
+    """Runs the models of staging and marts.
+
+    Args:
+        tasks: the catalogue's.
+        scores: `TASK_SCORE_SCHEMA`; those of tasks that the catalogue lacks are left out.
+    """
     add_inputs(database, tasks, scores)
     for model in in_order(keyed_models()):
         create(database, model)
