@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 
 import jiwer
 import numpy as np
@@ -46,6 +47,40 @@ def test_corpus_bleu_agrees_with_the_coco_evaluation(metric_id, order):
     assert metric.aggregate(stats) == pytest.approx(expected[order - 1], abs=1e-12)
     assert metric.instance_scores(stats).to_list() == pytest.approx(each[order - 1], abs=1e-12)
     assert 0.1 < expected[order - 1] < 0.9
+
+
+@pytest.mark.parametrize(("metric_id", "order"), [("bleu_1_corpus", 1), ("bleu_4", 4)])
+def test_corpus_bleu_counts_what_a_loop_over_any_texts_counts(metric_id, order):
+    rng = random.Random(8)
+    signs = "aA bΣσ \u0130 \x1c\x85\xa0\u3000\tß😀 ."
+
+    def text():
+        return "".join(rng.choices(signs, k=rng.randint(0, 25)))
+
+    predictions = [text() for _ in range(600)]
+    references = [[text() for _ in range(rng.randint(1, 4))] for _ in predictions]
+    for i in range(0, len(predictions), 5):
+        references[i].append(predictions[i])
+
+    def row(prediction, options):
+        words, *others = (t.lower().split() for t in (prediction, *options))
+        row = []
+        for n in range(1, order + 1):
+            grams = Counter(zip(*(words[i:] for i in range(n)), strict=False))
+            most = Counter()
+            for other in others:
+                most |= Counter(zip(*(other[i:] for i in range(n)), strict=False))
+            row.append((grams & most).total())
+        row += [max(0, len(words) - n) for n in range(order)]
+        closest = min((abs(len(o) - len(words)), len(o)) for o in others)[1]
+        return tuple(float(value) for value in (*row, len(words), closest))
+
+    metric = get_metric(metric_id)
+    given = batch(predictions, references)
+    expected = [row(p, r) for p, r in zip(predictions, references, strict=True)]
+    assert metric.compute(given).rows() == expected
+    assert metric.worst(given).rows() == [row("", options) for options in references]
+    assert sum(r[order - 1] for r in expected) > 100
 
 
 def test_cider_agrees_with_the_coco_evaluation():

@@ -138,16 +138,20 @@ def cut(texts: pl.Series, pieces: pl.Expr, *, keep_empty: bool = False) -> Bags:
         pieces: expression over the column `text` that gives its pieces as a list of strings.
         keep_empty: whether an empty piece is an item.
     """
-    lists = pl.DataFrame({"text": texts}).select(pieces).to_series()
+    return of_lists(pl.DataFrame({"text": texts}).select(pieces).to_series(), keep_empty=keep_empty)
+
+
+def of_lists(lists: pl.Series, *, keep_empty: bool = False) -> Bags:
+    """Bags of lists of strings (`pl.List(pl.String)`, null for none); `keep_empty` as for `cut`."""
     item, names = numbered(lists.explode())
     # A text without a list of pieces, or with an empty one, explodes into one null.
-    row = np.repeat(np.arange(len(texts)), lists.list.len().fill_null(0).clip(1).to_numpy())
+    row = np.repeat(np.arange(len(lists)), lists.list.len().fill_null(0).clip(1).to_numpy())
     dropped = item < 0
     if not keep_empty and "" in names:
         dropped |= item == names.index("")
     if dropped.any():
         row, item = row[~dropped], item[~dropped]
-    return Bags(row, item, names, len(texts))
+    return Bags(row, item, names, len(lists))
 
 
 def numbered(values: pl.Series) -> tuple[Integers, list[Any]]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
+from tasks.metrics.bags import Bags, Integers, of_lists, renamed
 from tasks.metrics.base import Batch, MeanMetric, SumsMetric, register
+from tasks.metrics.label import words
 
 #: The constants of the COCO caption evaluation, which keep an empty corpus from dividing by zero.
 _TINY, _SMALL = 1e-15, 1e-9
@@ -26,6 +29,40 @@ def _ngrams(words: Sequence[str], longest: int) -> _Ngrams:
     for n in range(1, longest + 1):
         counts.update(zip(*(words[i:] for i in range(n)), strict=False))
     return counts
+
+
+def _matches(bags: Bags, instance: Integers, longest: int) -> Iterator[tuple[int, Integers]]:
+    """By length n, the n-grams of each prediction that its references have too, shape (predictions,).
+
+    An n-gram counts as often as the prediction has it, at most as often as the reference that has most.
+
+    Args:
+        bags: words of all predictions, then of all references.
+        instance: whose prediction or reference each text is, shape (texts,).
+    """
+    count = int(instance.max(initial=-1)) + 1
+    begin = np.arange(len(bags.item))
+    gram = np.zeros(len(bags.item), np.int64)
+    for n in range(1, longest + 1):
+        # An n-gram is the one that is shorter by a word, and the word behind it.
+        begin = begin[begin + n <= len(bags.item)]
+        begin = begin[bags.row[begin] == bags.row[begin + n - 1]]
+        known, numbers = np.unique(
+            gram[begin] * len(bags.names) + bags.item[begin + n - 1], return_inverse=True
+        )
+        gram[begin] = numbers
+        width = max(1, len(known))
+        keys, counts = np.unique(bags.row[begin] * width + numbers, return_counts=True)
+        cut = int(np.searchsorted(keys, count * width))
+        expected = instance[keys[cut:] // width] * width + keys[cut:] % width
+        order = np.argsort(expected, kind="stable")
+        expected, firsts = np.unique(expected[order], return_index=True)
+        most = np.maximum.reduceat(counts[cut:][order], firsts) if len(firsts) else counts[:0]
+        both, ours, theirs = np.intersect1d(
+            keys[:cut], expected, assume_unique=True, return_indices=True
+        )
+        shared = np.minimum(counts[:cut][ours], most[theirs])
+        yield n, np.bincount(both // width, weights=shared, minlength=count).astype(np.int64)
 
 
 class _CorpusBleu(SumsMetric):
@@ -47,31 +84,36 @@ class _CorpusBleu(SumsMetric):
         cls.statistics = (*matches, *(f"total_{n}" for n in orders), "length", "reference_length")
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        pairs = zip(batch.predictions.to_list(), batch.references.to_list(), strict=True)
-        return self._frame(self._row(prediction, references) for prediction, references in pairs)
+        return self._counts(batch.predictions, batch.references)
 
     def worst(self, batch: Batch) -> pl.DataFrame:
         # Nothing said: no match, no length, and the whole reference missing.
-        return self._frame(self._row("", references) for references in batch.references.to_list())
+        none = pl.Series([""], dtype=pl.String).new_from_index(0, len(batch.references))
+        return self._counts(none, batch.references)
 
-    def _frame(self, rows: Iterable[list[float]]) -> pl.DataFrame:
-        schema = dict.fromkeys(self.statistics, pl.Float64)
-        return pl.DataFrame(list(rows), schema=schema, orient="row")
-
-    def _row(self, prediction: str, references: Sequence[str]) -> list[float]:
-        words = prediction.lower().split()
-        ceiling: _Ngrams = Counter()
-        lengths = []
-        for reference in references:
-            others = reference.lower().split()
-            lengths.append(len(others))
-            ceiling |= _ngrams(others, self.order)
-        matches = [0] * self.order
-        for ngram, count in _ngrams(words, self.order).items():
-            matches[len(ngram) - 1] += min(count, ceiling[ngram])
-        totals = [max(0, len(words) - n) for n in range(self.order)]
-        closest = min(lengths, key=lambda length: (abs(length - len(words)), length))
-        return [float(value) for value in (*matches, *totals, len(words), closest)]
+    def _counts(self, predictions: pl.Series, references: pl.Series) -> pl.DataFrame:
+        count = len(predictions)
+        texts = pl.concat(
+            [s.cast(pl.String).rename("text") for s in (predictions, references.explode())]
+        )
+        bags = of_lists(words(texts))
+        bags = renamed(bags, [name.lower() for name in bags.names])
+        # The instance of each text: first the predictions, then the references.
+        instances = np.arange(count)
+        instance = np.concatenate(
+            [instances, np.repeat(instances, references.list.len().to_numpy())]
+        )
+        sizes = bags.sizes()
+        length = sizes[:count]
+        columns = {f"matches_{n}": matches for n, matches in _matches(bags, instance, self.order)}
+        columns |= {f"total_{n + 1}": np.maximum(length - n, 0) for n in range(self.order)}
+        # One number orders by distance, then by length.
+        base = sizes.max(initial=0) + 1
+        nearness = np.abs(sizes - length[instance]) * base + sizes
+        firsts = np.searchsorted(instance[count:], instances) + count
+        closest = np.minimum.reduceat(nearness, firsts) % base if count else length
+        columns |= {"length": length, "reference_length": closest}
+        return pl.DataFrame({n: columns[n].astype(np.float64) for n in self.statistics})
 
     def instance_scores(self, stats: pl.DataFrame) -> pl.Series:
         rows = stats.iter_rows(named=True)

@@ -225,7 +225,7 @@ class TokenF1(MeanMetric):
 
     def compute(self, batch: Batch) -> pl.DataFrame:
         pairs = Pairs.of(batch)
-        given, expected = _words(pairs.predictions), _words(pairs.references)
+        given, expected = words(pairs.predictions), words(pairs.references)
         shared_words = given.list.set_intersection(expected).list.len().fill_null(0)
         common = shared_words.to_numpy().astype(np.int64)
         # 2PR / (P + R) with P = common / |p| and R = common / |r|, in the published order.
@@ -235,12 +235,12 @@ class TokenF1(MeanMetric):
         return pairs.best(2 * precision * recall / np.where(common > 0, precision + recall, 1))
 
 
-def _words(texts: pl.Series) -> pl.Series:
+def words(texts: pl.Series) -> pl.Series:
     """The words between white space of each text (List(String)), null where there are none."""
     if texts.str.contains(_UNEVEN_SPACE).any():
         texts = texts.str.replace_all(_SPACES, " ").str.strip_chars(" ")
-    words = pl.when(pl.col("text") != "").then(pl.col("text").str.split(" "))
-    return pl.DataFrame({"text": texts}).select(words).to_series()
+    split = pl.when(pl.col("text") != "").then(pl.col("text").str.split(" "))
+    return pl.DataFrame({"text": texts}).select(split).to_series()
 
 
 @register
