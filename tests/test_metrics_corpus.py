@@ -34,6 +34,21 @@ def captions(count=1500, seed=5):
     return predictions, references
 
 
+def awkward_captions(count=600):
+    """Texts of odd letters, marks and white space, a fifth of them equal to a reference."""
+    rng = random.Random(8)
+    signs = "aA bΣσ \u0130 \x1c\x85\xa0\u3000\tß😀 .,_"
+
+    def text():
+        return "".join(rng.choices(signs, k=rng.randint(0, 25)))
+
+    predictions = [text() for _ in range(count)]
+    references = [[text() for _ in range(rng.randint(1, 4))] for _ in predictions]
+    for i in range(0, count, 5):
+        references[i].append(predictions[i])
+    return predictions, references
+
+
 @pytest.mark.parametrize(("metric_id", "order"), [("bleu_1_corpus", 1), ("bleu_4", 4)])
 def test_corpus_bleu_agrees_with_the_coco_evaluation(metric_id, order):
     predictions, references = captions()
@@ -51,16 +66,7 @@ def test_corpus_bleu_agrees_with_the_coco_evaluation(metric_id, order):
 
 @pytest.mark.parametrize(("metric_id", "order"), [("bleu_1_corpus", 1), ("bleu_4", 4)])
 def test_corpus_bleu_counts_what_a_loop_over_any_texts_counts(metric_id, order):
-    rng = random.Random(8)
-    signs = "aA bΣσ \u0130 \x1c\x85\xa0\u3000\tß😀 ."
-
-    def text():
-        return "".join(rng.choices(signs, k=rng.randint(0, 25)))
-
-    predictions = [text() for _ in range(600)]
-    references = [[text() for _ in range(rng.randint(1, 4))] for _ in predictions]
-    for i in range(0, len(predictions), 5):
-        references[i].append(predictions[i])
+    predictions, references = awkward_captions()
 
     def row(prediction, options):
         words, *others = (t.lower().split() for t in (prediction, *options))
@@ -83,8 +89,9 @@ def test_corpus_bleu_counts_what_a_loop_over_any_texts_counts(metric_id, order):
     assert sum(r[order - 1] for r in expected) > 100
 
 
-def test_cider_agrees_with_the_coco_evaluation():
-    predictions, references = captions()
+@pytest.mark.parametrize("texts", [captions, awkward_captions])
+def test_cider_agrees_with_the_coco_evaluation(texts):
+    predictions, references = texts()
 
     def words(text):
         return " ".join(cider_words(text))

@@ -8,61 +8,85 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
-from tasks.metrics.bags import Bags, Integers, of_lists, renamed
+from tasks.metrics.bags import Bags, Floats, Integers, of_lists, renamed, without_empty
 from tasks.metrics.base import Batch, MeanMetric, SumsMetric, register
 from tasks.metrics.label import words
 
 #: The constants of the COCO caption evaluation, which keep an empty corpus from dividing by zero.
 _TINY, _SMALL = 1e-15, 1e-9
 
-_Ngrams = Counter[tuple[str, ...]]
 
+@dataclass(frozen=True, slots=True)
+class _Grams:
+    """The n-grams of one length of many texts: each text's distinct ones, as they first appear.
 
-def _ngrams(words: Sequence[str], longest: int) -> _Ngrams:
-    counts: _Ngrams = Counter()
-    for n in range(1, longest + 1):
-        counts.update(zip(*(words[i:] for i in range(n)), strict=False))
-    return counts
-
-
-def _matches(bags: Bags, instance: Integers, longest: int) -> Iterator[tuple[int, Integers]]:
-    """By length n, the n-grams of each prediction that its references have too, shape (predictions,).
-
-    An n-gram counts as often as the prediction has it, at most as often as the reference that has most.
-
-    Args:
-        bags: words of all predictions, then of all references.
-        instance: whose prediction or reference each text is, shape (texts,).
+    Attributes:
+        row: the text of each, ascending, shape (entries,).
+        gram: the n-gram's number, shape (entries,).
+        counts: how often the text has it, shape (entries,).
+        width: how many distinct n-grams there are, at least 1.
     """
-    count = int(instance.max(initial=-1)) + 1
+
+    row: Integers
+    gram: Integers
+    counts: Integers
+    width: int
+
+    def keys(self, row: Integers) -> Integers:
+        """Entries as one number each, of `row` in place of the text and the n-gram."""
+        return row * self.width + self.gram
+
+
+def _grams(bags: Bags, longest: int) -> Iterator[_Grams]:
+    """The n-grams of n = 1 to `longest` items."""
     begin = np.arange(len(bags.item))
-    gram = np.zeros(len(bags.item), np.int64)
+    shorter = np.zeros(len(bags.item), np.int64)
     for n in range(1, longest + 1):
         # An n-gram is the one that is shorter by a word, and the word behind it.
         begin = begin[begin + n <= len(bags.item)]
         begin = begin[bags.row[begin] == bags.row[begin + n - 1]]
-        known, numbers = np.unique(
-            gram[begin] * len(bags.names) + bags.item[begin + n - 1], return_inverse=True
+        known, number = np.unique(
+            shorter[begin] * len(bags.names) + bags.item[begin + n - 1], return_inverse=True
         )
-        gram[begin] = numbers
+        shorter[begin] = number
         width = max(1, len(known))
-        keys, counts = np.unique(bags.row[begin] * width + numbers, return_counts=True)
-        cut = int(np.searchsorted(keys, count * width))
-        expected = instance[keys[cut:] // width] * width + keys[cut:] % width
-        order = np.argsort(expected, kind="stable")
-        expected, firsts = np.unique(expected[order], return_index=True)
-        most = np.maximum.reduceat(counts[cut:][order], firsts) if len(firsts) else counts[:0]
-        both, ours, theirs = np.intersect1d(
-            keys[:cut], expected, assume_unique=True, return_indices=True
+        keys, firsts, counts = np.unique(
+            bags.row[begin] * width + number, return_index=True, return_counts=True
         )
-        shared = np.minimum(counts[:cut][ours], most[theirs])
-        yield n, np.bincount(both // width, weights=shared, minlength=count).astype(np.int64)
+        order = np.argsort(firsts)
+        row, gram = np.divmod(keys[order], width)
+        yield _Grams(row, gram, counts[order], width)
+
+
+def _matches(grams: _Grams, instance: Integers, count: int) -> Integers:
+    """How many n-grams of each prediction its references have too, shape (predictions,).
+
+    An n-gram counts as often as the prediction has it, at most as often as the reference that has most.
+
+    Args:
+        grams: of all predictions, then of all references.
+        instance: whose prediction or reference each text is, shape (texts,).
+        count: number of predictions.
+    """
+    keys = grams.keys(instance[grams.row])
+    cut = int(np.searchsorted(grams.row, count))
+    order = np.lexsort((grams.counts[cut:], keys[cut:]))
+    expected = keys[cut:][order]
+    # Of equal ones the last has most.
+    lasts = np.flatnonzero(np.diff(expected, append=-1))
+    expected, most = expected[lasts], grams.counts[cut:][order][lasts]
+    both, ours, theirs = np.intersect1d(
+        keys[:cut], expected, assume_unique=True, return_indices=True
+    )
+    shared = np.minimum(grams.counts[ours], most[theirs])
+    return np.bincount(both // grams.width, weights=shared, minlength=count).astype(np.int64)
 
 
 class _CorpusBleu(SumsMetric):
@@ -105,7 +129,10 @@ class _CorpusBleu(SumsMetric):
         )
         sizes = bags.sizes()
         length = sizes[:count]
-        columns = {f"matches_{n}": matches for n, matches in _matches(bags, instance, self.order)}
+        columns = {
+            f"matches_{n}": _matches(grams, instance, count)
+            for n, grams in enumerate(_grams(bags, self.order), 1)
+        }
         columns |= {f"total_{n + 1}": np.maximum(length - n, 0) for n in range(self.order)}
         # One number orders by distance, then by length.
         base = sizes.max(initial=0) + 1
@@ -170,52 +197,69 @@ class Cider(MeanMetric):
     _ORDER, _SIGMA = 4, 6.0
 
     def compute(self, batch: Batch) -> pl.DataFrame:
-        corpus = batch.references if batch.corpus is None else batch.corpus
-        frequencies: _Ngrams = Counter()
-        for references in corpus.to_list():
-            frequencies.update(
-                {g for r in references for g in _ngrams(cider_words(r), self._ORDER)}
-            )
-        documents = math.log(len(corpus))
-        weights = {g: documents - math.log(count) for g, count in frequencies.items()}
-        scores = []
-        pairs = zip(batch.predictions.to_list(), batch.references.to_list(), strict=True)
-        for prediction, references in pairs:
-            vector = self._vector(prediction, weights, documents)
-            similar = [
-                self._similarity(vector, self._vector(reference, weights, documents))
-                for reference in references
-            ]
-            scores.append(10.0 * sum(similar) / len(similar))
+        predictions, references = batch.predictions, batch.references
+        corpus = references if batch.corpus is None else batch.corpus
+        count, lengths = len(predictions), references.list.len().to_numpy()
+        texts = [predictions, references.explode(), corpus.explode()]
+        bags = of_lists(words(pl.concat([s.cast(pl.String).rename("text") for s in texts])))
+        # A chunk between white space is one word, or nothing.
+        bags = renamed(bags, ["".join(cider_words(name)) for name in bags.names])
+        bags = without_empty(bags)
+        instance = np.repeat(np.arange(count), lengths)
+        document = np.repeat(np.arange(len(corpus)), corpus.list.len().to_numpy())
+        bigrams = np.zeros(bags.count, np.int64)
+        total = np.zeros(len(instance))
+        for n, grams in enumerate(_grams(bags, self._ORDER), 1):
+            if n == 2:
+                bigrams = np.bincount(grams.row, grams.counts, bags.count).astype(np.int64)
+            total += self._cosines(grams, instance, document, count)
+        apart = bigrams[instance] - bigrams[count : count + len(instance)]
+        penalty = _each(lambda d: math.exp(-(d**2) / (2 * self._SIGMA**2)), apart)
+        similar = total * penalty / self._ORDER
+        sums = np.bincount(instance, similar, count)
+        scores = 10.0 * sums / lengths
         return pl.DataFrame({"score": pl.Series(scores, dtype=pl.Float64)})
 
-    def _vector(
-        self, text: str, weights: dict[tuple[str, ...], float], unseen: float
-    ) -> tuple[dict[tuple[str, ...], float], list[float], int]:
-        """TF-IDF weights by n-gram, their norms by order, and the number of bigrams."""
-        counts = _ngrams(cider_words(text), self._ORDER)
-        vector = {ngram: count * weights.get(ngram, unseen) for ngram, count in counts.items()}
-        squares = [0.0] * self._ORDER
-        bigrams = 0
-        for ngram, weight in vector.items():
-            squares[len(ngram) - 1] += weight * weight
-            if len(ngram) == 2:
-                bigrams += counts[ngram]
-        return vector, [math.sqrt(square) for square in squares], bigrams
+    def _cosines(self, grams: _Grams, instance: Integers, document: Integers, count: int) -> Floats:
+        """Of each reference, the clipped cosine of its TF-IDF weights and its prediction's, shape
+        (references,).
 
-    def _similarity(
-        self,
-        prediction: tuple[dict[tuple[str, ...], float], list[float], int],
-        reference: tuple[dict[tuple[str, ...], float], list[float], int],
-    ) -> float:
-        (vector, norms, length), (other, other_norms, other_length) = prediction, reference
-        dots = [0.0] * self._ORDER
-        for ngram, weight in vector.items():
-            theirs = other.get(ngram)
-            if theirs is not None:
-                dots[len(ngram) - 1] += min(weight, theirs) * theirs
-        total = 0.0
-        for dot, norm, other_norm in zip(dots, norms, other_norms, strict=True):
-            total += dot / (norm * other_norm) if norm and other_norm else dot
-        penalty = math.exp(-((length - other_length) ** 2) / (2 * self._SIGMA**2))
-        return total * penalty / self._ORDER
+        Args:
+            grams: of all predictions, then all references, then the corpus.
+            instance: of each reference.
+            document: of each text of the corpus.
+            count: number of predictions.
+        """
+        texts = count + len(instance)
+        cuts = np.searchsorted(grams.row, [count, texts])
+        ours, theirs, others = (
+            slice(a, b) for a, b in pairwise([0, *cuts.tolist(), len(grams.row)])
+        )
+        seen = np.unique(document[grams.row[others] - texts] * grams.width + grams.gram[others])
+        frequencies = np.bincount(seen % grams.width, minlength=grams.width)
+        documents = math.log(document[-1] + 1) if len(document) else 0.0
+        inverse = _each(lambda f: documents - math.log(f) if f else documents, frequencies)
+        weights = grams.counts * inverse[grams.gram]
+        norms = np.sqrt(np.bincount(grams.row, weights**2, texts))
+        # Each n-gram of a reference that its prediction has, in the order of the prediction's.
+        keys = grams.keys(grams.row)[ours]
+        order = np.argsort(keys)
+        wanted = instance[grams.row[theirs] - count] * grams.width + grams.gram[theirs]
+        place = np.searchsorted(keys, wanted, sorter=order).clip(max=max(0, len(keys) - 1))
+        found = order[place] if len(keys) else np.zeros(0, np.int64)
+        both = np.flatnonzero(keys[found] == wanted) if len(keys) else found
+        found, reference = found[both], grams.row[theirs][both] - count
+        in_order = np.lexsort((found, reference))
+        found, both, reference = found[in_order], both[in_order], reference[in_order]
+        theirs_weighed = weights[theirs][both]
+        shares = np.minimum(weights[found], theirs_weighed) * theirs_weighed
+        dots = np.bincount(reference, shares, len(instance)).astype(np.float64)
+        scale = norms[instance] * norms[count:texts]
+        nonzero = (norms[instance] != 0) & (norms[count:texts] != 0)
+        return np.divide(dots, scale, out=dots.copy(), where=nonzero)
+
+
+def _each(function: Callable[[int], float], numbers: Integers) -> Floats:
+    """A function of each number, called once for equal ones: NumPy's own differ in the last bit."""
+    known, which = np.unique(numbers, return_inverse=True)
+    return np.array([function(number) for number in known.tolist()], np.float64)[which]
