@@ -33,7 +33,7 @@ KINDS = {
     "SHA-256": ("_hashlib", "HASH"),
     "writing Parquet": ("write_table", "ParquetWriter", "write_row_group"),
     "reading Parquet": ("parquet",),
-    "DuckDB": ("duckdb", "build.py:_create", "build.py:_check", "build.py:_describe"),
+    "DuckDB": ("duckdb", "tables.py:create", "build.py:_check", "build.py:_describe"),
     "random bits and sums of replicates": (
         "bootstrap.py",
         "random_raw",
