@@ -65,8 +65,7 @@ class CodeBleu(SumsMetric):
         return pl.DataFrame(rows, schema=dict.fromkeys(self.statistics, pl.Float64), orient="row")
 
     def worst(self, batch: Batch) -> pl.DataFrame:
-        nothing = pl.Series([""], dtype=pl.String).new_from_index(0, len(batch.references))
-        stats = self.compute(Batch(nothing, batch.references))
+        stats = self.compute(Batch(batch.silence(), batch.references))
         # An empty program still shares the root of an empty tree, and a reference without tokens.
         matches = [name for name in self.statistics if "matches" in name]
         return stats.with_columns(pl.lit(0.0).alias(name) for name in matches)

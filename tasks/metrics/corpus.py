@@ -23,6 +23,11 @@ from tasks.metrics.label import words
 _TINY, _SMALL = 1e-15, 1e-9
 
 
+def _word_bags(*columns: pl.Series) -> Bags:
+    """The words between white space of all texts of the columns, one column after the other."""
+    return of_lists(words(pl.concat([c.cast(pl.String).rename("text") for c in columns])))
+
+
 @dataclass(frozen=True, slots=True)
 class _Grams:
     """The n-grams of one length of many texts: each text's distinct ones, as they first appear.
@@ -112,15 +117,11 @@ class _CorpusBleu(SumsMetric):
 
     def worst(self, batch: Batch) -> pl.DataFrame:
         # Nothing said: no match, no length, and the whole reference missing.
-        none = pl.Series([""], dtype=pl.String).new_from_index(0, len(batch.references))
-        return self._counts(none, batch.references)
+        return self._counts(batch.silence(), batch.references)
 
     def _counts(self, predictions: pl.Series, references: pl.Series) -> pl.DataFrame:
         count = len(predictions)
-        texts = pl.concat(
-            [s.cast(pl.String).rename("text") for s in (predictions, references.explode())]
-        )
-        bags = of_lists(words(texts))
+        bags = _word_bags(predictions, references.explode())
         bags = renamed(bags, [name.lower() for name in bags.names])
         # The instance of each text: first the predictions, then the references.
         instances = np.arange(count)
@@ -200,8 +201,7 @@ class Cider(MeanMetric):
         predictions, references = batch.predictions, batch.references
         corpus = references if batch.corpus is None else batch.corpus
         count, lengths = len(predictions), references.list.len().to_numpy()
-        texts = [predictions, references.explode(), corpus.explode()]
-        bags = of_lists(words(pl.concat([s.cast(pl.String).rename("text") for s in texts])))
+        bags = _word_bags(predictions, references.explode(), corpus.explode())
         # A chunk between white space is one word, or nothing.
         bags = renamed(bags, ["".join(cider_words(name)) for name in bags.names])
         bags = without_empty(bags)
@@ -243,11 +243,12 @@ class Cider(MeanMetric):
         norms = np.sqrt(np.bincount(grams.row, weights**2, texts))
         # Each n-gram of a reference that its prediction has, in the order of the prediction's.
         keys = grams.keys(grams.row)[ours]
-        order = np.argsort(keys)
+        if not len(keys):
+            return np.zeros(len(instance))
         wanted = instance[grams.row[theirs] - count] * grams.width + grams.gram[theirs]
-        place = np.searchsorted(keys, wanted, sorter=order).clip(max=max(0, len(keys) - 1))
-        found = order[place] if len(keys) else np.zeros(0, np.int64)
-        both = np.flatnonzero(keys[found] == wanted) if len(keys) else found
+        order = np.argsort(keys)
+        found = order[np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)]
+        both = np.flatnonzero(keys[found] == wanted)
         found, reference = found[both], grams.row[theirs][both] - count
         in_order = np.lexsort((found, reference))
         found, both, reference = found[in_order], both[in_order], reference[in_order]

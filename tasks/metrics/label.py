@@ -154,9 +154,7 @@ class WeightedFScore(Metric):
         return scores.with_columns(group=_joined(first, predicted, labels))
 
     def worst(self, batch: Batch) -> pl.DataFrame:
-        stats = self.compute(
-            Batch(pl.Series([""]).new_from_index(0, len(batch.references)), batch.references)
-        )
+        stats = self.compute(Batch(batch.silence(), batch.references))
         return stats.with_columns(
             score=pl.lit(0.0),
             group=pl.struct(
@@ -259,8 +257,7 @@ class MicroF1(SumsMetric):
         return self._counts(batch, batch.predictions)
 
     def worst(self, batch: Batch) -> pl.DataFrame:
-        none = pl.Series([""], dtype=pl.String).new_from_index(0, len(batch.references))
-        return self._counts(batch, none)
+        return self._counts(batch, batch.silence())
 
     def _counts(self, batch: Batch, predictions: pl.Series) -> pl.DataFrame:
         multi = batch.task_type in _MULTI_LABEL_TYPES

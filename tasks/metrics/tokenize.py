@@ -162,10 +162,8 @@ def _middle_chunk(chunk: str) -> tuple[str, ...]:
     plain = _word(chunk)
     if plain is not None and chunk[-1] != ".":
         return plain
-    if _is_end(chunk):
-        if chunk[-1] == ".":
-            return plain or tuple(_treebank().tokenize(f"x {chunk}")[1:])
-        return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
+    if chunk[-1] == "." and _is_end(chunk):
+        return _chunk_before_break(chunk)
     if _STARTS.match(chunk) or ('"' not in chunk and _INNER_DOTS.match(chunk)):
         return tuple(_treebank().tokenize(f"x {chunk} x")[1:-1])
     return _REFUSED
